@@ -1,0 +1,1 @@
+"""Poolform: infrastructure for Python flows, provisioned with Terraform."""

@@ -1,0 +1,1 @@
+"""The command line: parse, call core, show. One module a noun; no logic."""

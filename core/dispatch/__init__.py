@@ -1,0 +1,1 @@
+"""Dispatching: claim runs, supervise their jobs, recover what a dead worker left."""

@@ -1,0 +1,205 @@
+"""The pool type contract: what a plugin writes to teach Poolform a new kind of work pool.
+
+A pool type describes; it never runs Terraform, never writes a file, never asks a person anything. Core renders its
+module, plans, shows, confirms and applies; then asks the pool type to turn outputs into a connection.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+
+from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from importlib.resources.abc import Traversable
+
+    from poolform.core.runs.launchers import Json, Launcher
+
+CONTRACT = 1
+"""The version of this contract. A pool type states the one that it was written for."""
+
+
+class Variables(BaseModel):
+    """The typed inputs of a pool type's Terraform module; each field becomes a Terraform variable.
+
+    Unknown keys are mistakes, not extras. Never secrets: whatever Terraform is given may end in its state.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Outputs(BaseModel):
+    """What the module's outputs.tf gives back; the two must name the same outputs."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class JobVariables(BaseModel):
+    """The typed settings of one job; these four every pool type has. Names as in Prefect's base job templates."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str | None = Field(None, description="Name given to the job; the flow run's name where it is not set.")
+    command: str | None = Field(
+        None, description="Command the job runs; in most cases this should be left to Poolform."
+    )
+    env: dict[str, str | None] = Field(default_factory=dict, description="Environment variables of the job.")
+    labels: dict[str, str] = Field(default_factory=dict, description="Labels put on the job where it can bear them.")
+
+
+@dataclass(frozen=True)
+class Provider:
+    """A Terraform provider that the module needs: its source address and a version constraint."""
+
+    source: str
+    version: str
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who the caller is to the cloud. Stored with the pool; another account is refused later. None: no such thing."""
+
+    principal: str
+    account: str | None = None
+    region: str | None = None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One answer of a check: something allowed, missing (stops), or unknown (warns).
+
+    `hint` says who can grant it, or what to do.
+    """
+
+    subject: str
+    verdict: Literal["allowed", "missing", "unknown"]
+    message: str = ""
+    hint: str | None = None
+
+
+@dataclass(frozen=True)
+class Connection:
+    """What applying a pool yields: all that a job needs to run there. Plain JSON, stored with the pool.
+
+    `job_defaults` overrides the defaults of job variables. `image_namespace` is where images of this pool are pushed.
+    """
+
+    settings: Mapping[str, Json] = field(default_factory=dict)
+    job_defaults: Mapping[str, Json] = field(default_factory=dict)
+    image_namespace: str | None = None
+
+
+@dataclass(frozen=True)
+class Credential:
+    """A secret document that a pool's launcher authenticates with; kept as an encrypted block.
+
+    `block_type` names the kind; `key_id` is the public name of the key, by which it can be revoked; None where the
+    document holds no key of our making.
+    """
+
+    block_type: str
+    data: Mapping[str, str] = field(repr=False)
+    key_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Orphan:
+    """An object in the cloud that bears a pool's id but is not in its state: where it belongs, how to import it."""
+
+    address: str
+    import_id: str
+
+
+class PoolType(ABC):
+    """A kind of work pool. Subclass it, fill in the class attributes, and return it from `poolform_pool_types`.
+
+    `templates` is a folder with `main.tf.j2` and `outputs.tf.j2` (any other `*.tf.j2` too), or None for a pool without
+    resources, whose `outputs` must then be fillable from nothing. `nouns` gives each resource type a phrase for plans,
+    such as "cluster {name}", whose placeholders are attributes of the resource.
+    `job_configuration` is a nested template whose strings may hold `{{ variable }}`; None is one key a job variable.
+    """
+
+    slug: ClassVar[str]
+    title: ClassVar[str]
+    description: ClassVar[str] = ""
+    contract: ClassVar[int] = CONTRACT
+    revision: ClassVar[int] = 1
+    variables: ClassVar[type[Variables]] = Variables
+    outputs: ClassVar[type[Outputs]] = Outputs
+    job_variables: ClassVar[type[JobVariables]] = JobVariables
+    job_configuration: ClassVar[Mapping[str, Json] | None] = None
+    providers: ClassVar[Mapping[str, Provider]] = {}
+    templates: ClassVar[Traversable | None] = None
+    nouns: ClassVar[Mapping[str, str]] = {}
+
+    def discover(self) -> Mapping[str, Json]:
+        """Return defaults of variables found in the environment (the active project, region). Cheap; never fails."""
+        return {}
+
+    def identity(self, variables: Any) -> Identity | None:
+        """Return who the caller is, asking the cloud; None where pools of this type know no accounts."""
+        return None
+
+    def preflight(self, variables: Any, resources: Sequence[str]) -> Iterable[Finding]:
+        """Check that the caller may manage these resource types, those of the rendered module."""
+        return ()
+
+    def connect(self, variables: Any, outputs: Any) -> Connection:
+        """Turn what Terraform gave back into a connection. Pure: no calls, equal inputs give equal connections."""
+        return Connection()
+
+    @abstractmethod
+    def launcher(self, connection: Connection, credential: Credential | None) -> Launcher:
+        """Return a launcher for a pool with this connection. Cheap; reaches for the platform only when used."""
+
+
+@runtime_checkable
+class MintsCredentials(Protocol):
+    """A pool type that can make keys for its own launcher identity. Called under the pool's lock, after apply."""
+
+    def wants_key(self, variables: Any) -> bool:
+        """Say whether these variables ask for a minted key."""
+
+    def issued(self, variables: Any, connection: Connection) -> Sequence[str]:
+        """Return the ids of all keys that the launcher identity has now."""
+
+    def mint(self, variables: Any, connection: Connection) -> Credential:
+        """Make one key and return it; the only time that it can be read."""
+
+    def revoke(self, variables: Any, connection: Connection, key_id: str) -> None:
+        """Delete one key. Gone is fine."""
+
+
+@runtime_checkable
+class ChecksCredentials(Protocol):
+    """A pool type that can try whether a pool's credential still works, for `connect` and for `drift`."""
+
+    def authenticate(self, connection: Connection, credential: Credential | None) -> Finding:
+        """Use the credential once and say whether the platform took it."""
+
+
+@runtime_checkable
+class Disconnects(Protocol):
+    """A pool type whose launchers register things outside Terraform, to be cleared before destroy."""
+
+    def disconnect(self, connection: Connection, credential: Credential | None) -> None:
+        """Stop jobs and remove what launchers registered. Twice is fine."""
+
+
+@runtime_checkable
+class Migrates(Protocol):
+    """A pool type whose variables changed shape between revisions."""
+
+    def migrate(self, revision: int, variables: dict[str, Json]) -> dict[str, Json]:
+        """Return stored variables of an older `revision` in today's shape."""
+
+
+@runtime_checkable
+class FindsOrphans(Protocol):
+    """A pool type that can find objects which an interrupted apply made and the state missed."""
+
+    def orphans(self, variables: Any, pool_id: str, known: Sequence[str]) -> Iterable[Orphan]:
+        """Return objects that bear exactly `pool_id` and whose address is not in `known`."""

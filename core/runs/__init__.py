@@ -1,0 +1,1 @@
+"""Flows, deployments and runs, and the launcher contract that jobs are started through."""

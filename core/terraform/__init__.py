@@ -1,0 +1,1 @@
+"""A module on disk, and Terraform driven over it."""

@@ -1,0 +1,1 @@
+"""The built-in pool types, one module or package each."""

@@ -1,0 +1,1 @@
+"""The Jinja-rendered Terraform, one folder a pool type."""
