@@ -1,0 +1,222 @@
+"""A plan, typed: what Terraform would do, and how to say it to a person.
+
+Source of the shape: HashiCorp's "JSON Output Format" of `terraform show -json`, format version 1.x; unknown keys are
+ignored, as it asks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import string
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from poolform.core.errors import TerraformError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from poolform.core.runs.launchers import Json
+
+Action = Literal["create", "update", "replace", "destroy", "import", "read", "forget", "keep"]
+
+_ACTIONS: Mapping[tuple[str, ...], Action] = {
+    ("no-op",): "keep",
+    ("create",): "create",
+    ("read",): "read",
+    ("update",): "update",
+    ("delete",): "destroy",
+    ("delete", "create"): "replace",
+    ("create", "delete"): "replace",
+    ("forget",): "forget",
+    ("create", "forget"): "replace",
+}
+_VERBS: Mapping[Action, str] = {
+    "create": "Create",
+    "update": "Change",
+    "replace": "Replace",
+    "destroy": "Destroy",
+    "import": "Adopt",
+    "read": "Read",
+    "forget": "Forget",
+    "keep": "Keep",
+}
+# A noun may carry its own verb: "activate the Cloud Run API" reads better than "create the Cloud Run API".
+_OWN_VERBS: Mapping[str, Mapping[Action, str]] = {
+    "activate": {"create": "Activate", "destroy": "Deactivate", "import": "Adopt the activation of"},
+    "grant": {"create": "Grant", "destroy": "Revoke", "import": "Adopt the grant of"},
+    "attach": {"create": "Attach", "destroy": "Detach", "import": "Adopt the attachment of"},
+}
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a plan does to one resource. `before` and `after` hold attributes, None where there is nothing.
+
+    `sensitive` and `unknown` name top-level attributes whose value must not be shown, or is decided by the cloud.
+    """
+
+    address: str
+    type: str
+    name: str
+    action: Action
+    before: Mapping[str, Json] | None = field(default=None, repr=False)
+    after: Mapping[str, Json] | None = field(default=None, repr=False)
+    unknown: frozenset[str] = frozenset()
+    sensitive: frozenset[str] = frozenset()
+    replaced_by: tuple[str, ...] = ()
+    """The attributes that force a replacement."""
+    import_id: str | None = None
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """The names of the attributes that differ, sorted."""
+        before, after = self.before or {}, self.after or {}
+        return tuple(sorted(key for key in {*before, *after} if before.get(key) != after.get(key)))
+
+    def sentence(self, nouns: Mapping[str, str]) -> str:
+        """Say the change in plain words, such as "Create an ECS cluster named flows-ab12cd34"."""
+        noun = self._noun(nouns.get(self.type))
+        first, _, rest = noun.partition(" ")
+        own = _OWN_VERBS.get(first.lower())
+        if own and self.action in own:
+            text = f"{own[self.action]} {rest}"
+        else:
+            text = f"{_VERBS[self.action]} {rest if own else noun}"
+        return text + self._because()
+
+    def _noun(self, template: str | None) -> str:
+        if template is not None:
+            values = _Attributes(self.after or self.before or {}, self.sensitive)
+            try:
+                return string.Formatter().vformat(template, (), values).strip()
+            except (AttributeError, LookupError, TypeError, ValueError):
+                pass  # a noun that reaches into an attribute which is not there yet
+        kind = self.type.partition("_")[2].replace("_", " ") or self.type
+        return f"{_article(kind)} {kind} ({self.address})"
+
+    def _because(self) -> str:
+        if self.action == "replace" and self.replaced_by:
+            return f", because {_listed(self.replaced_by)} changed"
+        if self.action == "update" and self.changed:
+            return f": {_listed(self.changed)}"
+        if self.action == "import":
+            return ", left by an interrupted run"
+        return ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A saved plan, read back. `changes` leaves out what stays as it is; `drift` is what moved outside Terraform."""
+
+    changes: tuple[Change, ...]
+    drift: tuple[Change, ...]
+    kept: int
+    outputs_change: bool
+    engine_version: str
+    digest: str
+    """A fingerprint of what the plan does, equal for equal plans."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether applying it would change nothing, outputs included."""
+        return not self.changes and not self.outputs_change
+
+    @property
+    def counts(self) -> Mapping[Action, int]:
+        """How many resources each action touches."""
+        return Counter(change.action for change in self.changes)
+
+    def summary(self) -> str:
+        """Return the counts in words, such as "3 to create, 1 to replace"."""
+        order: Sequence[Action] = ("create", "import", "update", "replace", "destroy", "forget")
+        words = {"import": "adopt", "update": "change"}
+        parts = [f"{self.counts[a]} to {words.get(a, a)}" for a in order if self.counts.get(a)]
+        return ", ".join(parts) or ("only outputs change" if self.outputs_change else "nothing to do")
+
+
+def read_plan(document: Mapping[str, Json]) -> Plan:
+    """Return the Plan in the JSON of `terraform show -json PLANFILE`.
+
+    Raises TerraformError for a format whose major version is not 1.
+    """
+    version = str(document.get("format_version", ""))
+    if version.partition(".")[0] != "1":
+        raise TerraformError(
+            f"This Terraform writes plans in format {version or 'unknown'}; Poolform reads format 1.",
+            hint="Use Terraform or OpenTofu 1.10 or newer, or a newer Poolform.",
+        )
+    changes = tuple(map(_change, document.get("resource_changes", ())))
+    doing = tuple(change for change in changes if change.action not in ("keep", "read"))
+    outputs = any(tuple(out["actions"]) != ("no-op",) for out in document.get("output_changes", {}).values())
+    return Plan(
+        changes=doing,
+        drift=tuple(map(_change, document.get("resource_drift", ()))),
+        kept=sum(change.action == "keep" for change in changes),
+        outputs_change=outputs,
+        engine_version=str(document.get("terraform_version", "")),
+        digest=_digest(document),
+    )
+
+
+def _change(document: Mapping[str, Json]) -> Change:
+    change = document["change"]
+    action: Action = _ACTIONS.get(tuple(change["actions"]), "update")
+    importing = (change.get("importing") or {}).get("id")
+    if importing is not None and action == "keep":
+        action = "import"
+    before, after = change.get("before"), change.get("after")
+    return Change(
+        address=document["address"],
+        type=document["type"],
+        name=document["name"],
+        action=action,
+        before=before,
+        after=after,
+        unknown=_flagged(change.get("after_unknown"), after),
+        sensitive=_flagged(change.get("before_sensitive"), before) | _flagged(change.get("after_sensitive"), after),
+        replaced_by=tuple(sorted({str(path[0]) for path in change.get("replace_paths", ()) if path})),
+        import_id=importing,
+    )
+
+
+def _flagged(marks: Json, values: Mapping[str, Json] | None) -> frozenset[str]:
+    """Return the top-level names under which anything is marked true; a bare true marks all of `values`."""
+    if isinstance(marks, dict):
+        return frozenset(key for key, mark in marks.items() if _any_true(mark))
+    return frozenset(values or ()) if marks else frozenset()
+
+
+def _any_true(mark: Json) -> bool:
+    if isinstance(mark, dict):
+        return any(map(_any_true, mark.values()))
+    if isinstance(mark, list):
+        return any(map(_any_true, mark))
+    return bool(mark)
+
+
+def _digest(document: Mapping[str, Json]) -> str:
+    parts = {key: document.get(key) for key in ("variables", "resource_changes", "output_changes")}
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+class _Attributes(dict[str, object]):
+    """Attributes for a noun's placeholders: never a secret, and a word where the cloud has yet to decide."""
+
+    def __init__(self, values: Mapping[str, Json], sensitive: frozenset[str]) -> None:
+        super().__init__({key: "(sensitive)" if key in sensitive else value for key, value in values.items()})
+
+    def __missing__(self, key: str) -> str:
+        return "(known after apply)"
+
+
+def _article(noun: str) -> str:
+    return "an" if noun[:1].lower() in "aeio" else "a"
+
+
+def _listed(names: Sequence[str]) -> str:
+    if len(names) <= 1:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} and {names[-1]}"

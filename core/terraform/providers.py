@@ -1,0 +1,174 @@
+"""Backends, providers and when they need an init.
+
+Terraform's data folder (installed providers, the chosen backend) is shared by all pools that need the same ones, so a
+second pool initialises nothing; and a module with neither providers nor a remote backend never needs an init at all.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import re
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from poolform.core.errors import UsageError, nearest
+from poolform.core.terraform.workspace import LOCK_FILE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from poolform.core.settings import Settings
+    from poolform.core.terraform.locate import Binary
+    from poolform.core.terraform.workspace import Workspace
+
+BACKENDS = ("local", "s3", "gcs", "azurerm", "pg", "http")
+# By their names in Terraform's backend documentation; each has an environment variable of its own.
+_SECRET_SETTINGS = {
+    "access_key": "AWS_ACCESS_KEY_ID",
+    "secret_key": "AWS_SECRET_ACCESS_KEY",
+    "token": "AWS_SESSION_TOKEN",
+    "conn_str": "PG_CONN_STR",
+    "password": "TF_HTTP_PASSWORD",
+    "sas_token": "ARM_SAS_TOKEN",
+    "client_secret": "ARM_CLIENT_SECRET",
+    "credentials": "GOOGLE_BACKEND_CREDENTIALS",
+    "access_token": "GOOGLE_OAUTH_ACCESS_TOKEN",
+    "encryption_key": "GOOGLE_ENCRYPTION_KEY",
+}
+# Ours is set afresh; the rest would silently change what a command means, or carries our own secrets.
+_NOT_INHERITED = re.compile(
+    r"TF_CLI_ARGS.*|TF_WORKSPACE|TF_DATA_DIR|TF_VAR_.*|TF_INPUT|POOLFORM_SECRET_KEYS|POOLFORM_DATABASE_URL"
+)
+
+
+@dataclass(frozen=True)
+class Backend:
+    """Where a pool's state is kept: a backend of Terraform's and its settings, without secrets."""
+
+    kind: str = "local"
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.kind not in BACKENDS:
+            raise UsageError(f"There is no state backend {self.kind!r}.", hint=nearest(self.kind, BACKENDS))
+        for name in self.settings:
+            if name in _SECRET_SETTINGS:
+                raise UsageError(
+                    f"The backend setting {name} is a secret, which would be stored in clear.",
+                    hint=f"Give it by the environment variable {_SECRET_SETTINGS[name]}.",
+                )
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the state is a file in the workspace."""
+        return self.kind == "local"
+
+
+@dataclass(frozen=True)
+class DataFolder:
+    """Terraform's data folder for one workspace, and whether it is ready for that workspace's module."""
+
+    settings: Settings
+    binary: Binary
+    providers: Mapping[str, str]
+    backend: Backend
+    workspace: Workspace
+
+    @property
+    def path(self) -> Path:
+        """Where it is: named after all that an init depends on."""
+        parts = [self.binary.product, self.binary.version, self.binary.embedded, sorted(self.providers.items())]
+        if not self.backend.is_local:
+            # The data folder records the backend's settings, the key of this pool's state among them.
+            parts += [self.backend.kind, sorted(self.backend.settings.items())]
+        return self.settings.home / "terraform" / "data" / _digest(parts)
+
+    @property
+    def needs_init(self) -> bool:
+        """Whether this module needs an init at all: builtin resources with local state do not."""
+        return bool(self.providers) or not self.backend.is_local
+
+    def make_ready(self, init: Callable[[], None], *, seed: str | None = None, again: bool = False) -> None:
+        """Call `init` unless an earlier one still holds; leave the dependency lock file in the workspace.
+
+        `seed` is the lock file that the pool was last applied with. One init runs at a time on this machine:
+        Terraform's plugin cache is not safe for concurrent use.
+        """
+        self.settings.folder("terraform", "data")
+        if not self.needs_init:
+            return
+        seed = seed or self._read(self._known_lock)
+        if not again and self._is_ready(seed):
+            return
+        with self._one_at_a_time():
+            if not again and self._is_ready(seed):
+                return
+            if seed is not None:
+                self.workspace.put(LOCK_FILE, seed)
+            self._marker.unlink(missing_ok=True)
+            init()
+            lock = self.workspace.read(LOCK_FILE) or ""
+            self.settings.folder("terraform", "locks")
+            self._known_lock.write_text(lock, encoding="utf-8")
+            self._marker.write_text(lock, encoding="utf-8")
+
+    def environment(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """Return the environment of a Terraform command: the caller's, less what would change its meaning."""
+        env = {name: value for name, value in environ.items() if not _NOT_INHERITED.fullmatch(name)}
+        env |= {"TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1", "TF_DATA_DIR": str(self.path)}
+        if self.needs_init and not _has_plugin_cache(env):
+            env["TF_PLUGIN_CACHE_DIR"] = str(self.settings.folder("terraform", "plugins"))
+        return env
+
+    # The marker holds the lock file of the init that it stands for.
+    @property
+    def _marker(self) -> Path:
+        return self.path / "poolform-ready.lock.hcl"
+
+    @property
+    def _known_lock(self) -> Path:
+        return self.settings.home / "terraform" / "locks" / f"{_digest(sorted(self.providers.items()))}.hcl"
+
+    def _is_ready(self, seed: str | None) -> bool:
+        ready = self._read(self._marker)
+        if ready is None or (seed is not None and seed != ready):
+            return False
+        if ready:
+            self.workspace.put(LOCK_FILE, ready)
+        return True
+
+    @staticmethod
+    def _read(path: Path) -> str | None:
+        try:
+            return path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+
+    @contextmanager
+    def _one_at_a_time(self) -> Iterator[None]:
+        with (self.settings.folder("terraform") / "init.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def _has_plugin_cache(env: Mapping[str, str]) -> bool:
+    """Say whether the user's own CLI configuration already has a plugin cache, which is then respected."""
+    if env.get("TF_PLUGIN_CACHE_DIR"):
+        return True
+    named = env.get("TF_CLI_CONFIG_FILE")
+    candidates = [Path(named)] if named else [Path.home() / ".terraformrc", Path.home() / ".tofurc"]
+    for path in candidates:
+        try:
+            if re.search(r"^\s*plugin_cache_dir\s*=", path.read_text(encoding="utf-8"), re.MULTILINE):
+                return True
+        except (OSError, UnicodeDecodeError):
+            continue
+    return False
+
+
+def _digest(parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
