@@ -81,6 +81,15 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Review:
+    """What a plugin has to say of a plan; an error stops the apply, a warning is shown with the plan."""
+
+    severity: Literal["error", "warning"]
+    message: str
+    address: str | None = None
+
+
+@dataclass(frozen=True)
 class Connection:
     """What applying a pool yields: all that a job needs to run there. Plain JSON, stored with the pool.
 
@@ -90,6 +99,14 @@ class Connection:
     settings: Mapping[str, Json] = field(default_factory=dict)
     job_defaults: Mapping[str, Json] = field(default_factory=dict)
     image_namespace: str | None = None
+
+
+class Block(BaseModel):
+    """A kind of block: a named, typed, encrypted document. Fields that are SecretStr are shown only on request."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    block_type: ClassVar[str]
+    title: ClassVar[str] = ""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,263 @@
+"""Plugins: the hooks that they may implement, and the manager that finds, checks and calls them.
+
+A plugin is a module (or object) registered under the entry point group `poolform`; the built-in pool types come in
+by the same door. A plugin that cannot be imported, misspells a hook, breaks the contract or claims a taken slug is
+left out and reported by name; the rest works.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module, metadata
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from poolform.core.errors import NotFound, PluginError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from poolform.core.pools.contract import Block, PoolType, Review
+    from poolform.core.runs.launchers import Json
+    from poolform.core.settings import Settings
+    from poolform.core.store.pools import WorkPool
+    from poolform.core.store.runs import FlowRun
+    from poolform.core.terraform.plan import Plan
+
+GROUP = "poolform"
+BUILT_IN = "poolform"
+"""The distribution whose plugins are always loaded."""
+
+hookspec = pluggy.HookspecMarker(GROUP)
+hookimpl = pluggy.HookimplMarker(GROUP)
+"""Marks a function of a plugin as the implementation of the hook of the same name."""
+
+
+class Hooks:
+    """Every hook, its exact signature, and when it is called."""
+
+    @hookspec
+    def poolform_pool_types(self) -> Iterable[type[PoolType]]:
+        """Return the pool types that this plugin brings. Called once, when plugins are loaded."""
+        return ()
+
+    @hookspec
+    def poolform_block_types(self) -> Iterable[type[Block]]:
+        """Return the block types that this plugin brings. Called once, when plugins are loaded."""
+        return ()
+
+    @hookspec
+    def poolform_review_plan(self, pool: WorkPool, plan: Plan) -> Iterable[Review]:
+        """Look at a plan before it is shown; a Review of severity "error" stops it. Also called for destroys."""
+        return ()
+
+    @hookspec
+    def poolform_after_apply(self, pool: WorkPool) -> None:
+        """Hear that a pool is ready. An exception is reported and changes nothing."""
+
+    @hookspec
+    def poolform_after_destroy(self, pool: WorkPool) -> None:
+        """Hear that a pool's infrastructure is gone. An exception is reported and changes nothing."""
+
+    @hookspec
+    def poolform_run_changed(self, run: FlowRun) -> None:
+        """Hear that a run came into a new state. Called by the worker; should return quickly."""
+
+    @hookspec
+    def poolform_commands(self, app: Any) -> None:
+        """Add commands to the command line; `app` is its Typer. Called for `--help` and for unknown nouns."""
+
+    @hookspec
+    def poolform_sources(self) -> Mapping[str, Callable[[Mapping[str, Json]], Json]]:
+        """Return ways to name where code is, by source type. Called once, when plugins are loaded."""
+        return {}
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One loaded plugin: its entry point's name, and the distribution that it came in."""
+
+    name: str
+    distribution: str
+    version: str
+
+    @property
+    def label(self) -> str:
+        """Name it in plans, records and errors."""
+        return f"{self.name} ({self.distribution} {self.version})" if self.distribution else self.name
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A pool type and the plugin that brought it."""
+
+    pool_type: PoolType
+    plugin: Plugin
+
+
+class Plugins:
+    """The plugins of one process: what they bring, what is wrong with some, and a way to call them."""
+
+    def __init__(self, trace: Callable[[str], None] | None = None) -> None:
+        self._manager = pluggy.PluginManager(GROUP)
+        self._manager.add_hookspecs(Hooks)
+        if trace is not None:
+            self._manager.trace.root.setwriter(trace)
+            self._manager.enable_tracing()
+        self._plugins: dict[str, Plugin] = {}
+        self._pool_types: dict[str, Registered] = {}
+        self._block_types: dict[str, type[Block]] = {}
+        self._problems: list[PluginError] = []
+
+    @property
+    def plugins(self) -> tuple[Plugin, ...]:
+        """Every plugin that was loaded."""
+        return tuple(self._plugins.values())
+
+    @property
+    def pool_types(self) -> Mapping[str, Registered]:
+        """Every pool type by its slug."""
+        return self._pool_types
+
+    @property
+    def block_types(self) -> Mapping[str, type[Block]]:
+        """Every block type by its name."""
+        return self._block_types
+
+    @property
+    def problems(self) -> tuple[PluginError, ...]:
+        """What is wrong with plugins that were left out, in part or whole."""
+        return tuple(self._problems)
+
+    def pool_type(self, slug: str) -> Registered:
+        """Return a pool type. Raises NotFound, with the nearest names and any plugin that could not be loaded."""
+        try:
+            return self._pool_types[slug]
+        except KeyError:
+            broken = "".join(f" {problem.message}" for problem in self._problems)
+            raise NotFound(f"There is no pool type {slug!r}.{broken}", hint=nearest(slug, self._pool_types)) from None
+
+    def register(self, plugin: object, about: Plugin) -> None:
+        """Check a plugin, then take it in; what is wrong with it is added to `problems`."""
+        misspelt = sorted(self._unknown_hooks(plugin))
+        if misspelt:
+            hooks = [name for name in vars(Hooks) if name.startswith("poolform_")]
+            hint = nearest(misspelt[0], hooks)
+            self._problems.append(PluginError(about.label, f"there is no hook {', '.join(misspelt)}.", hint=hint))
+            return
+        if about.name in self._plugins:
+            first = self._plugins[about.name].label
+            self._problems.append(PluginError(about.label, f"its name is taken by {first}."))
+            return
+        try:
+            self._manager.register(plugin, name=about.name)
+        except (pluggy.PluginValidationError, ValueError) as exc:
+            self._problems.append(PluginError(about.label, f"{exc}"))
+            return
+        self._plugins[about.name] = about
+        self._take_in(about)
+
+    def call(self, hook: str, **arguments: object) -> Iterator[tuple[Plugin, Any]]:
+        """Call a hook of each plugin in turn; yield what each returned. Raises PluginError, naming the plugin."""
+        for about in self.plugins:
+            for result in self._call_one(about, hook, arguments):
+                yield about, result
+
+    def tell(self, hook: str, **arguments: object) -> Iterator[PluginError]:
+        """Call a hook that only hears; a plugin that fails is yielded as an error, and the others still hear."""
+        for about in self.plugins:
+            try:
+                self._call_one(about, hook, arguments)
+            except PluginError as exc:
+                yield exc
+
+    def report(self, problem: PluginError) -> None:
+        """Note what is wrong with a plugin that could not even be imported."""
+        self._problems.append(problem)
+
+    def _unknown_hooks(self, plugin: object) -> Iterator[str]:
+        for name in dir(plugin):
+            if self._manager.parse_hookimpl_opts(plugin, name) is not None and not hasattr(Hooks, name):
+                yield name
+
+    def _take_in(self, about: Plugin) -> None:
+        try:
+            for pool_type in self._brought(about, "poolform_pool_types"):
+                self._add_pool_type(about, pool_type)
+            for block_type in self._brought(about, "poolform_block_types"):
+                self._block_types.setdefault(block_type.block_type, block_type)
+        except PluginError as exc:
+            self._problems.append(exc)
+
+    def _call_one(self, about: Plugin, hook: str, arguments: Mapping[str, object]) -> list[Any]:
+        others = [plugin for name, plugin in self._manager.list_name_plugin() if name != about.name and plugin]
+        try:
+            results: list[Any] = self._manager.subset_hook_caller(hook, others)(**arguments)
+        except Exception as exc:
+            raise PluginError(about.label, f"{hook} failed: {_reason(exc)}.") from exc
+        return results
+
+    def _brought(self, about: Plugin, hook: str) -> list[Any]:
+        results = self._call_one(about, hook, {})
+        try:
+            return [item for result in results for item in result]
+        except TypeError as exc:
+            raise PluginError(about.label, f"{hook} returned {results[0]!r}, which is not a list.") from exc
+
+    def _add_pool_type(self, about: Plugin, cls: Any) -> None:
+        from poolform.core.pools.conformance import contract_problems
+
+        problems = contract_problems(cls)
+        if problems:
+            name = getattr(cls, "slug", None) or getattr(cls, "__name__", repr(cls))
+            text = f"the pool type {name} breaks the contract: {'; '.join(problems)}."
+            self._problems.append(PluginError(about.label, text))
+            return
+        taken = self._pool_types.get(cls.slug)
+        if taken is not None:
+            text = f"the pool type {cls.slug} is already brought by {taken.plugin.label}; this one is left out."
+            hint = "Uninstall one of them, or narrow POOLFORM_PLUGINS."
+            self._problems.append(PluginError(about.label, text, hint=hint))
+            return
+        self._pool_types[cls.slug] = Registered(cls(), about)
+
+
+def load_plugins(settings: Settings, trace: Callable[[str], None] | None = None) -> Plugins:
+    """Find, import, check and register plugins.
+
+    Built-in ones always; of the others all that are installed, or those that `settings.plugins` names, by entry point
+    or by the import path of a module.
+    """
+    plugins = Plugins(trace if settings.trace_plugins else None)
+    wanted = settings.plugins
+    found: set[str] = set()
+    entry_points = sorted(metadata.entry_points(group=GROUP), key=lambda e: (_distribution(e)[0] != BUILT_IN, e.name))
+    for entry_point in entry_points:
+        distribution, version = _distribution(entry_point)
+        if distribution != BUILT_IN and wanted is not None and entry_point.name not in wanted:
+            continue
+        found.add(entry_point.name)
+        _import(plugins, Plugin(entry_point.name, distribution, version), entry_point.load)
+    for name in wanted or ():
+        if name not in found:
+            _import(plugins, Plugin(name, "", ""), lambda name=name: import_module(name))  # type: ignore[misc]
+    return plugins
+
+
+def _import(plugins: Plugins, about: Plugin, load: Callable[[], object]) -> None:
+    try:
+        plugin = load()
+    except Exception as exc:  # noqa: BLE001 - a stranger's module may raise anything at import
+        hint = "Reinstall or uninstall it, or leave it out of POOLFORM_PLUGINS."
+        plugins.report(PluginError(about.label, f"it cannot be imported: {_reason(exc)}.", hint=hint))
+        return
+    plugins.register(plugin, about)
+
+
+def _distribution(entry_point: metadata.EntryPoint) -> tuple[str, str]:
+    return (entry_point.dist.name, entry_point.dist.version) if entry_point.dist else ("", "")
+
+
+def _reason(exc: Exception) -> str:
+    return f"{type(exc).__name__}: {' '.join(str(exc).split())}" if str(exc) else type(exc).__name__
