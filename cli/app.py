@@ -1,0 +1,123 @@
+"""The command line's entry: `poolform NOUN VERB`. Nouns load when they are asked for, plugins when they must."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from poolform.cli.session import Session
+from poolform.core.errors import PoolformError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# Each in a module of its own that has a Typer called `app`.
+_NOUNS: Mapping[str, str] = {
+    "quickstart": "poolform.cli.quickstart",
+    "work-pool": "poolform.cli.work_pool",
+    "deploy": "poolform.cli.deploy",
+    "deployment": "poolform.cli.deployment",
+    "flow-run": "poolform.cli.flow_run",
+    "work-queue": "poolform.cli.work_queue",
+    "worker": "poolform.cli.worker",
+    "block": "poolform.cli.block",
+    "plugin": "poolform.cli.plugin",
+    "doctor": "poolform.cli.doctor",
+    "version": "poolform.cli.version",
+}
+
+
+class Root(TyperGroup):
+    """The top-level group: loads a noun when it is used, and turns expected errors into sentences."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return our nouns in the order people meet them, then those of plugins."""
+        return [*_NOUNS, *sorted(set(self._from_plugins(ctx)) - set(_NOUNS))]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a noun's command; a name that is not ours may be a plugin's."""
+        module = _NOUNS.get(cmd_name)
+        if module is None:
+            return self._from_plugins(ctx).get(cmd_name)
+        command = typer.main.get_command(import_module(module).app)
+        command.name = cmd_name
+        return command
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; an expected error becomes its sentence, its hint and its exit code."""
+        try:
+            return super().invoke(ctx)
+        except PoolformError as exc:
+            if ctx.params.get("debug"):
+                raise
+            _say(exc.message, exc.hint)
+            raise typer.Exit(exc.exit_code) from exc
+        except KeyboardInterrupt as exc:
+            _say("Interrupted.", None)
+            raise typer.Exit(130) from exc
+        except (typer.Exit, typer.Abort, BrokenPipeError):
+            raise
+        except Exception as exc:
+            if ctx.params.get("debug") or type(exc).__module__.startswith(("typer", "click")):
+                raise
+            _say(
+                f"Poolform has a fault: {type(exc).__name__}: {exc}",
+                "Run it again with `poolform --debug …` and report what it prints.",
+            )
+            raise typer.Exit(1) from exc
+
+    def _from_plugins(self, ctx: Any) -> Mapping[str, Any]:
+        """Return the commands that plugins bring; a plugin that fails at it is reported and left out."""
+        session = Session.of(ctx)
+        extra = typer.Typer()
+        for problem in (*session.plugins.problems, *session.plugins.tell("poolform_commands", app=extra)):
+            _say(problem.message, problem.hint)
+        if not (extra.registered_commands or extra.registered_groups):
+            return {}
+        extra.callback()(lambda: None)  # one command alone would otherwise not be a group
+        commands: Mapping[str, Any] = typer.main.get_group(extra).commands
+        return commands
+
+
+def _say(message: str, hint: str | None) -> None:
+    print(f"Error: {message}", file=sys.stderr)  # noqa: T201
+    if hint:
+        print(hint, file=sys.stderr)  # noqa: T201
+
+
+app = typer.Typer(
+    cls=Root,
+    help="Infrastructure for Python flows: provisioned with Terraform, planned in plain words.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def root(
+    ctx: typer.Context,
+    *,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    no_plugins: Annotated[bool, typer.Option("--no-plugins", help="Load built-in pool types only.")] = False,
+) -> None:
+    """Set what holds for every command."""
+    ctx.obj = Session(debug=debug, no_plugins=no_plugins)
+
+
+def main() -> None:
+    """Run the command line; the process's exit code is design.md's."""
+    try:
+        app(prog_name="poolform")
+    except BrokenPipeError:
+        # The reader of our output, such as `head`, has enough.
+        sys.stderr.close()
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""A pool's lock: one change of a pool at a time on this machine.
+
+It is a flock on a file whose descriptor Terraform inherits. So a Poolform that was killed while Terraform works
+leaves the pool locked exactly until Terraform has ended. Machines that share a database are kept apart by the
+database's own lock, and by the state backend's.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import getpass
+import json
+import os
+import socket
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from poolform.core.errors import Busy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from poolform.core.settings import Settings
+
+
+def whoami() -> str:
+    """Name the person at this machine, for locks and history."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's nameless user id
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
+
+
+@contextmanager
+def pool_lock(settings: Settings, pool_id: str, pool_name: str, doing: str) -> Iterator[int]:
+    """Hold a pool's lock and yield its file descriptor, for children to inherit.
+
+    Raises Busy, naming who holds it and since when.
+    """
+    path = settings.folder("locks") / f"{pool_id}.lock"
+    with path.open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Busy(
+                f"The pool {pool_name} is being changed just now{_holder(path)}.",
+                hint="Wait until that ends, then run this again.",
+            ) from None
+        file.truncate(0)
+        holder = {"who": whoami(), "pid": os.getpid(), "since": time.time(), "doing": doing}
+        file.write(json.dumps(holder))
+        file.flush()
+        yield file.fileno()
+
+
+def _holder(path: Path) -> str:
+    try:
+        holder = json.loads(path.read_text(encoding="utf-8"))
+        minutes = max(0, int((time.time() - holder["since"]) / 60))
+        since = f"{minutes} min ago" if minutes else "a moment ago"
+        return f": {holder['doing']} by {holder['who']} (process {holder['pid']}), begun {since}"
+    except (OSError, ValueError, KeyError):
+        return ""

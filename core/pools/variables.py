@@ -1,0 +1,156 @@
+"""Variables: gathered from files, assignments and the environment, validated before anything is touched.
+
+Later ones win: what is stored with the pool or found in the environment, then --vars FILE, then --set KEY=VALUE.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import yaml
+from pydantic import ValidationError
+
+from poolform.core.errors import InvalidValues, UsageError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from poolform.core.pools.contract import PoolType, Variables
+    from poolform.core.runs.launchers import Json
+
+
+@dataclass(frozen=True)
+class Given:
+    """A value and where it was given, for people: "--set", "pool.yaml line 3", "the environment"."""
+
+    value: Json
+    where: str
+
+
+def from_file(path: Path) -> dict[str, Given]:
+    """Read a JSON, YAML or TOML file of variables. Raises UsageError with file and line."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = getattr(exc, "strerror", None) or "it is not UTF-8 text"
+        raise UsageError(f"The variables file {path} cannot be read: {reason}.") from exc
+    if path.suffix == ".toml":
+        return _from_toml(path, text)
+    return _from_yaml(path, text)
+
+
+def from_assignments(assignments: Iterable[str], model: type[Variables]) -> dict[str, Given]:
+    """Read KEY=VALUE pairs. A value is JSON where its variable is not text and it parses as such, else it is text."""
+    given: dict[str, Given] = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--set {assignment!r} is not of the form KEY=VALUE.")
+        given[name] = Given(text if _is_text(model, name) else _parsed(text), "--set")
+    return given
+
+
+def gather(pool_type: PoolType, *layers: Mapping[str, Given]) -> dict[str, Given]:
+    """Lay the given values over each other and over what the environment offers; keep unknown names, to be named."""
+    found = {name: Given(value, "the environment") for name, value in pool_type.discover().items()}
+    merged: dict[str, Given] = {}
+    for layer in (found, *layers):
+        merged |= layer
+    return merged
+
+
+def missing(pool_type: PoolType, given: Mapping[str, Given]) -> list[str]:
+    """Return the names of required variables that nobody gave, in the model's order."""
+    fields = pool_type.variables.model_fields
+    return [name for name, field in fields.items() if field.is_required() and name not in given]
+
+
+def validate(pool_type: PoolType, given: Mapping[str, Given]) -> Variables:
+    """Return the variables as their model. Raises InvalidValues naming each variable, its place and its problem."""
+    model = pool_type.variables
+    try:
+        return model.model_validate({name: item.value for name, item in given.items()})
+    except ValidationError as exc:
+        problems = [_problem(error, model, given) for error in exc.errors()]
+        raise InvalidValues(
+            f"The variables do not fit the pool type {pool_type.slug}:",
+            problems,
+            hint="Set them with --set KEY=VALUE or in a file with --vars FILE; "
+            f"`poolform work-pool types {pool_type.slug}` describes them.",
+        ) from exc
+
+
+def ask(name: str, pool_type: PoolType, prompt: Callable[[str], str]) -> Given:
+    """Ask a person for one variable; `prompt` is given a question and returns the answer."""
+    field = pool_type.variables.model_fields[name]
+    description = f" ({field.description.rstrip('.')})" if field.description else ""
+    answer = prompt(f"{name}{description}")
+    return Given(answer if _is_text(pool_type.variables, name) else _parsed(answer), "your answer")
+
+
+def _problem(error: Any, model: type[Variables], given: Mapping[str, Given]) -> str:
+    name, *rest = map(str, error["loc"])
+    where = f" ({given[name].where})" if name in given else ""
+    path = ".".join((name, *rest))
+    if error["type"] == "extra_forbidden" and not rest:
+        return f"{path}{where}: there is no such variable. {nearest(name, model.model_fields)}"
+    if error["type"] == "missing" and not rest:
+        return f"{path}: it is required and was not given."
+    message = error["msg"][:1].lower() + error["msg"][1:]
+    return f"{path}{where}: {message}, got {json.dumps(error['input'], default=str, ensure_ascii=False)[:80]}."
+
+
+def _is_text(model: type[Variables], name: str) -> bool:
+    schema = model.model_json_schema()
+    field = schema.get("properties", {}).get(name)
+    if field is None:
+        return True
+    options: Sequence[Mapping[str, Json]] = [field, *field.get("anyOf", ())]
+    resolved = [schema.get("$defs", {}).get(o["$ref"].rsplit("/", 1)[-1], o) if "$ref" in o else o for o in options]
+    return any(option.get("type") == "string" for option in resolved)
+
+
+def _parsed(text: str) -> Json:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _from_yaml(path: Path, text: str) -> dict[str, Given]:
+    """JSON is read as the YAML that it is, for the sake of line numbers."""
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as exc:
+        mark = getattr(exc, "problem_mark", None)
+        line = f" line {mark.line + 1}" if mark else ""
+        raise UsageError(f"{path}{line}: {getattr(exc, 'problem', None) or 'this is not YAML'}.") from exc
+    if node is None:
+        return {}
+    if not isinstance(node, yaml.MappingNode):
+        raise UsageError(f"{path} line 1: variables are a mapping of names to values.")
+    lines = {cast("str", key.value): key.start_mark.line + 1 for key, _ in node.value}
+    return {str(name): Given(value, f"{path} line {lines.get(str(name), 1)}") for name, value in values.items()}
+
+
+def _from_toml(path: Path, text: str) -> dict[str, Given]:
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
+        raise UsageError(f"{path}: {exc}.") from exc
+    return {name: Given(value, f"{path}{_toml_line(text, name)}") for name, value in values.items()}
+
+
+def _toml_line(text: str, name: str) -> str:
+    # tomllib keeps no positions; a top-level key or table stands at the start of its line
+    pattern = re.compile(rf'^\s*\[*\s*["\']?{re.escape(name)}["\']?\s*[=.\]]')
+    for number, line in enumerate(text.splitlines(), start=1):
+        if pattern.match(line):
+            return f" line {number}"
+    return ""
