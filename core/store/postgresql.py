@@ -1,0 +1,259 @@
+"""The store on PostgreSQL, for teams: many machines, one database. Driver: psycopg 3, imported only here."""
+
+from __future__ import annotations
+
+import re
+import select
+import time
+from contextlib import suppress
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+from poolform.core.errors import StoreError
+from poolform.core.store.database import Store, Wake
+from poolform.core.store.schema import bring_up_to_date
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from psycopg import Connection, Error
+
+    from poolform.core.store.database import Dialect, Row
+
+T = TypeVar("T")
+
+CHANNEL = "poolform"
+_CLOCK_LIFE = 60.0  # seconds after which the server is asked for its time again
+_CONNECT_TIMEOUT = 10  # seconds
+
+
+class PostgresqlStore(Store["PostgresqlSession"]):
+    """See the module."""
+
+    dialect = "postgresql"
+
+    def __init__(self, url: str, patience: float) -> None:
+        super().__init__(_name(url), patience)
+        self.url = url
+
+    def wake(self) -> Wake:
+        """Return a waiter that listens for NOTIFY."""
+        return _PostgresqlWake(self.url, self.name)
+
+    def _connect(self) -> PostgresqlSession:
+        return PostgresqlSession(self.url, self.name, self.patience)
+
+
+class PostgresqlSession:
+    """One connection to the server, and its transaction. Reconnects between transactions when the server went away."""
+
+    dialect: Dialect = "postgresql"
+
+    def __init__(self, url: str, name: str, patience: float) -> None:
+        self.url, self.name, self.patience = url, name, patience
+        self._connection = self._connect()
+        self._clock: tuple[float, float] | None = None  # the server's time, and time.monotonic() when it was asked
+
+    def execute(self, sql: str, values: Mapping[str, Any] | None = None, /) -> Sequence[Row]:
+        """Run one statement and return its rows."""
+
+        def act() -> Sequence[Row]:
+            cursor = self._connection.execute(translate(sql), values or {})
+            rows: list[dict[str, Any]] = cursor.fetchall() if cursor.description else []
+            return rows  # type: ignore[return-value]  # a dict is a Row but for the type of keys()
+
+        return self._telling(act)
+
+    def change(self, sql: str, values: Mapping[str, Any] | None = None, /) -> int:
+        """Run one statement and return how many rows it touched."""
+        return self._telling(lambda: self._connection.execute(translate(sql), values or {}).rowcount)
+
+    def execute_many(self, sql: str, values: Sequence[Mapping[str, Any]], /) -> None:
+        """Run one statement once for each mapping, in one batch."""
+
+        def act() -> None:
+            with self._connection.cursor() as cursor:
+                cursor.executemany(translate(sql), values)
+
+        self._telling(act)
+
+    def now(self) -> float:
+        """Return the server's time, so that machines with different clocks agree about leases.
+
+        Asked once a minute and carried on by the monotonic clock in between.
+        """
+        if self._clock is None or time.monotonic() - self._clock[1] > _CLOCK_LIFE:
+            before = time.monotonic()
+            row = self.execute("SELECT extract(epoch FROM clock_timestamp())::float8 AS now")[0]
+            self._clock = (row["now"], (before + time.monotonic()) / 2)
+        return self._clock[0] + time.monotonic() - self._clock[1]
+
+    def begin(self, *, write: bool) -> None:
+        """Open a transaction; READ COMMITTED where it writes, one consistent moment where it reads."""
+        sql = "BEGIN" if write else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+        if not self._connection.closed:
+            try:
+                self.execute(sql)
+            except StoreError:
+                if not self._connection.closed:
+                    raise
+            else:
+                return
+        self._connection = self._connect()  # the server was restarted, or an idle connection was cut
+        self._clock = None
+        self.execute(sql)
+
+    def commit(self, *, notify: bool) -> None:
+        """Keep what was done, and tell the waiters."""
+        if notify:
+            self.execute(f"NOTIFY {CHANNEL}")
+        self.execute("COMMIT")
+
+    def rollback(self) -> None:
+        """Undo what was done, if anything is open."""
+        from psycopg import Error
+        from psycopg.pq import TransactionStatus
+
+        if not self._connection.closed and self._connection.info.transaction_status != TransactionStatus.IDLE:
+            try:
+                self._connection.execute("ROLLBACK")
+            except Error:
+                self._connection.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def _connect(self) -> Connection[dict[str, Any]]:
+        connection = connect(self.url, self.name)
+        connection.execute(f"SET lock_timeout = {round(self.patience * 1000)}")
+        return connection
+
+    def _telling(self, act: Callable[[], T]) -> T:
+        from psycopg import Error
+
+        try:
+            return act()
+        except Error as exc:
+            raise explain(exc, self.name) from exc
+
+
+class _PostgresqlWake(Wake):
+    """Listens on the channel. While the server cannot be reached, every wait counts as a change."""
+
+    def __init__(self, url: str, name: str) -> None:
+        self._url, self._name = url, name
+        self._connection = self._listen()
+
+    def wait(self, timeout: float, also: Sequence[int] = ()) -> bool:
+        """Wait for a notification."""
+        from psycopg import Error
+
+        waiter = select.poll()
+        for descriptor in also:
+            waiter.register(descriptor, select.POLLIN)
+        if self._connection.closed:
+            waiter.poll(1000 * min(timeout, 1.0))
+            with suppress(StoreError):  # whoever asks the store next says so; here it is only a reason to wait longer
+                self._connection = self._listen()
+            return True
+        try:
+            if list(self._connection.notifies(timeout=0)):
+                return True
+            waiter.register(self._connection.fileno(), select.POLLIN)
+            waiter.poll(1000 * max(timeout, 0))
+            return bool(list(self._connection.notifies(timeout=0)))
+        except Error:
+            self._connection.close()
+            return True
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def _listen(self) -> Connection[dict[str, Any]]:
+        connection = connect(self._url, self._name)
+        connection.execute(f"LISTEN {CHANNEL}")
+        return connection
+
+
+def open_postgresql(url: str, patience: float) -> PostgresqlStore:
+    """Open `postgresql://…`. Raises StoreError."""
+    store = PostgresqlStore(url, patience)
+    try:
+        bring_up_to_date(store)
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def connect(url: str, name: str) -> Connection[dict[str, Any]]:
+    """Open one connection in autocommit mode, so that transactions are ours to begin. Raises StoreError."""
+    try:
+        import psycopg
+        from psycopg.rows import dict_row
+    except ImportError as exc:
+        raise StoreError(
+            "PostgreSQL needs its driver, which is not installed.", hint="pip install 'poolform[postgresql]'"
+        ) from exc
+    try:
+        return psycopg.connect(
+            url,
+            autocommit=True,
+            row_factory=dict_row,
+            application_name="poolform",
+            connect_timeout=_CONNECT_TIMEOUT,
+        )
+    except psycopg.Error as exc:
+        raise StoreError(
+            f"PostgreSQL at {name} cannot be reached: {_first_line(exc)}",
+            hint='Check POOLFORM_DATABASE_URL, and that the server runs and lets you in: psql "$POOLFORM_DATABASE_URL"',
+        ) from exc
+
+
+_PLACEHOLDER = re.compile(r"'(?:[^']|'')*'|::|:([a-z_][a-z0-9_]*)|%")
+
+
+@lru_cache(maxsize=1024)
+def translate(sql: str) -> str:
+    """Return `sql` with `:name` written as psycopg's `%(name)s`; quoted text and `::` casts stay as they are."""
+
+    def one(match: re.Match[str]) -> str:
+        return f"%({match[1]})s" if match[1] else match[0].replace("%", "%%")
+
+    return _PLACEHOLDER.sub(one, sql)
+
+
+def explain(error: Error, name: str) -> StoreError:
+    """Return PostgreSQL's error as a sentence with the next step."""
+    state = error.sqlstate or ""
+    if state == "55P03":
+        return StoreError(
+            f"The database {name} kept a row locked for too long.",
+            hint="Another client has an open transaction: SELECT * FROM pg_stat_activity WHERE state LIKE 'idle in%'",
+        )
+    if state in ("25006", "42501"):
+        return StoreError(
+            f"The database {name} may not be written: {_first_line(error)}",
+            hint="Use a role that owns the tables, on the primary server.",
+        )
+    if state == "53100":
+        return StoreError(f"The disk of the database {name} is full.", hint="Free some space and try again.")
+    if not state or state.startswith(("08", "57P")):
+        return StoreError(
+            f"PostgreSQL at {name} went away: {_first_line(error)}", hint="Try again once the server is back."
+        )
+    return StoreError(f"The database {name} refused: {_first_line(error)}")
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def _name(url: str) -> str:
+    """Return where a URL points, without user and password."""
+    parts = urlsplit(url)
+    host = parts.hostname or "the local socket"
+    return f"{host}{f':{parts.port}' if parts.port else ''}{parts.path}"

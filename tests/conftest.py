@@ -1,0 +1,107 @@
+"""What every test may ask for: a home of its own, a store, a PostgreSQL server."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import uuid
+from pathlib import Path
+
+import pytest
+
+from poolform.core.store.database import open_store
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """A throw-away POOLFORM_HOME, so that no test touches the person's own."""
+    folder = tmp_path / "home"
+    for name in list(os.environ):
+        if name.startswith("POOLFORM_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("POOLFORM_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+def store_url(request, tmp_path):
+    """The URL of a new, empty database, once on SQLite and once on PostgreSQL."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'store.db'}"
+    return request.getfixturevalue("postgresql_url")
+
+
+@pytest.fixture
+def store(store_url):
+    """A new store, once on SQLite and once on PostgreSQL."""
+    with open_store(store_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def postgresql_url(_postgresql_server):
+    """The URL of a new, empty database on the session's PostgreSQL server."""
+    import psycopg
+
+    name = f"test_{uuid.uuid4().hex}"
+    with psycopg.connect(f"{_postgresql_server}/postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        yield f"{_postgresql_server}/{name}"
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def _postgresql_server(tmp_path_factory):
+    """One private server for all tests of a run, xdist's processes included; its URL without a database."""
+    missing = [program for program in ("initdb", "pg_ctl") if not shutil.which(program)]
+    if missing:
+        pytest.skip(f"PostgreSQL's server binaries are not on PATH: {', '.join(missing)}")
+    pytest.importorskip("psycopg")
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    note = shared / "postgresql.json"
+    with (shared / "postgresql.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        server = json.loads(note.read_text()) if note.exists() else {**_start_postgresql(), "users": 0}
+        note.write_text(json.dumps({**server, "users": server["users"] + 1}))
+    yield server["url"]
+    with (shared / "postgresql.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        server = json.loads(note.read_text())
+        server["users"] -= 1
+        note.write_text(json.dumps(server))
+        if server["users"] == 0:  # the last one turns off the light
+            note.unlink()
+            _postgresql(Path(server["folder"]), "pg_ctl", "stop", "-w", "-m", "fast")
+            shutil.rmtree(server["folder"], ignore_errors=True)
+
+
+def _start_postgresql():
+    """Start a server on a free loopback port; as an unprivileged user where the tests run as root, which it refuses."""
+    # Not below pytest's own folder: another user could not enter that.
+    folder = Path(tempfile.mkdtemp(prefix="poolform-postgresql-"))
+    if os.geteuid() == 0:
+        shutil.chown(folder, "nobody")
+    _postgresql(folder, "initdb", "-U", "poolform", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = f"-c fsync=off -c listen_addresses=127.0.0.1 -c port={port} -c max_connections=200 -k {folder}"
+    _postgresql(folder, "pg_ctl", "start", "-w", "-l", str(folder / "log"), "-o", options)
+    return {"url": f"postgresql://poolform@127.0.0.1:{port}", "folder": str(folder)}
+
+
+def _postgresql(folder, program, *arguments):
+    """Run one of PostgreSQL's programs on the server in `folder`."""
+    as_user = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups") if os.geteuid() == 0 else ()
+    with (folder / "output").open("w") as output:  # a file: the server inherits it, and would keep a pipe open
+        subprocess.run(
+            (*as_user, program, *arguments, "-D", str(folder / "data")),
+            check=True, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+        )  # fmt: skip
