@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,11 @@ from typing import TYPE_CHECKING, Any
 from poolform.core.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from poolform.core.blocks import Blocks
     from poolform.core.plugins import Plugins
+    from poolform.core.pools.planning import Context
     from poolform.core.store.database import Store
 
 
@@ -36,7 +40,7 @@ class Session:
         return replace(settings, plugins=()) if self.no_plugins else settings
 
     @cached_property
-    def store(self) -> Store:
+    def store(self) -> Store[Any]:
         """The database, made or migrated if need be."""
         from poolform.core.store.database import open_store
 
@@ -47,7 +51,7 @@ class Session:
         """All plugins."""
         from poolform.core.plugins import load_plugins
 
-        return load_plugins(self.settings, trace=sys.stderr.write)
+        return load_plugins(self.settings, trace=_trace)
 
     @cached_property
     def blocks(self) -> Blocks:
@@ -55,3 +59,16 @@ class Session:
         from poolform.core.blocks import Blocks
 
         return Blocks(self.store, self.settings, os.environ)
+
+    @contextmanager
+    def working(self) -> Iterator[Context]:
+        """Yield what the way of a pool needs, with progress shown for as long as this lasts."""
+        from poolform.cli.progress import progress
+        from poolform.core.pools.planning import Context
+
+        with progress() as display:
+            yield Context(self.settings, self.store, self.plugins, self.blocks, os.environ, display)
+
+
+def _trace(text: str) -> None:
+    sys.stderr.write(text)

@@ -7,6 +7,7 @@ lines, HashiCorp's "Machine-Readable UI"; the human output is not a stable inter
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -156,6 +157,13 @@ class Terraform:
         """Return the addresses of all managed resources in the state, sorted."""
         state = _document(self._run("show", json=True)).get("values") or {}
         return tuple(sorted(_addresses(state.get("root_module", {}))))
+
+    def graph(self) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+        """Return the addresses of the module's resources, and pairs of one and another that it needs."""
+        text = "\n".join(self._run("graph").plain)
+        edges = re.findall(r'^\s*"([^"]+)" -> "([^"]+)";', text, re.MULTILINE)
+        nodes = re.findall(r'^\s*"([^"]+)" \[', text, re.MULTILINE)
+        return tuple(sorted(set(nodes))), tuple(sorted(set(edges)))
 
     def validate(self) -> tuple[str, ...]:
         """Return what `terraform validate` and `terraform fmt -check` find, a sentence each."""

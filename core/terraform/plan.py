@@ -137,6 +137,10 @@ class Plan:
         return ", ".join(parts) or ("only outputs change" if self.outputs_change else "nothing to do")
 
 
+NOTHING = Plan(changes=(), drift=(), kept=0, outputs_change=False, engine_version="", digest="")
+"""The plan of a pool that has no resources."""
+
+
 def read_plan(document: Mapping[str, Json]) -> Plan:
     """Return the Plan in the JSON of `terraform show -json PLANFILE`.
 

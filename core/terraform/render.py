@@ -43,6 +43,14 @@ class Module:
     """Version constraint by source address."""
     backend: str = "local"
 
+    @classmethod
+    def from_files(cls, files: Mapping[str, str]) -> Module:
+        """Return a module as it was rendered once, from its files alone."""
+        versions = files.get("versions.tf", "")
+        sources = re.findall(r'^\s+source\s+= "([^"]+)"\n\s+version = "([^"]+)"', versions, re.MULTILINE)
+        backend = re.search(r'^\s+backend "([^"]+)"', versions, re.MULTILINE)
+        return cls(files, dict(sources), backend[1] if backend else "local")
+
     @property
     def digest(self) -> str:
         """A fingerprint of every file."""

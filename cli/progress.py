@@ -1,0 +1,120 @@
+"""Progress of long work: a live display on a terminal, plain lines elsewhere. All of it on stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from poolform.cli.view import say, styled
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
+
+    from poolform.core.terraform.engine import ResourceEvent
+
+_DONE = {"create": "created", "update": "changed", "delete": "destroyed", "read": "read", "import": "adopted"}
+_DOING = {"create": "creating", "update": "changing", "delete": "destroying", "read": "reading", "import": "adopting"}
+_SLOW = 10.0
+"""Seconds after which a plain log says that a resource is still being worked on."""
+
+
+class PlainProgress:
+    """A line for each thing that is done, for logs and pipes."""
+
+    def __init__(self) -> None:
+        self._said: dict[str, float] = {}
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let a person read and answer."""
+        yield
+
+    def on_step(self, text: str) -> None:
+        """Say that a step begins."""
+        say(f"{text} ...")
+
+    def on_notice(self, text: str) -> None:
+        """Say it."""
+        say(text, "yellow")
+
+    def on_resource(self, event: ResourceEvent) -> None:
+        """Say what was done, and now and then what takes long."""
+        if event.phase == "complete":
+            say(f"  {event.address}: {_DONE.get(event.action, event.action)} after {event.elapsed:.0f} s")
+        elif event.phase == "errored":
+            say(f"  {event.address}: failed after {event.elapsed:.0f} s", "red")
+        elif event.phase == "progress" and time.monotonic() - self._said.get(event.address, 0.0) > _SLOW:
+            self._said[event.address] = time.monotonic()
+            say(f"  {event.address}: still {_DOING.get(event.action, event.action)}, {event.elapsed:.0f} s")
+
+
+class LiveProgress:
+    """A spinner for the step at hand and one for each resource that is being worked on."""
+
+    def __init__(self, rich: RichProgress) -> None:
+        self._rich = rich
+        self._step: TaskID | None = None
+        self._resources: dict[str, TaskID] = {}
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Take the display away while a person reads and answers."""
+        self.end_step()
+        self._rich.stop()
+        try:
+            yield
+        finally:
+            self._rich.start()
+
+    def on_step(self, text: str) -> None:
+        """Show the step; the one before is done."""
+        self.end_step()
+        self._step = self._rich.add_task(text, total=None)
+
+    def end_step(self) -> None:
+        """Take the step away."""
+        if self._step is not None:
+            self._rich.remove_task(self._step)
+            self._step = None
+
+    def on_notice(self, text: str) -> None:
+        """Print above the live part."""
+        self._rich.console.print(text, style="yellow", markup=False, highlight=False)
+
+    def on_resource(self, event: ResourceEvent) -> None:
+        """Show what is being worked on; print what is done."""
+        if event.phase == "start":
+            doing = _DOING.get(event.action, event.action)
+            self._resources[event.address] = self._rich.add_task(f"  {event.address}: {doing}", total=None)
+            return
+        if event.phase == "progress":
+            return
+        task = self._resources.pop(event.address, None)
+        if task is not None:
+            self._rich.remove_task(task)
+        failed = event.phase == "errored"
+        mark = styled("✗", "red", stream=sys.stderr) if failed else styled("✓", "green", stream=sys.stderr)
+        outcome = "failed" if failed else _DONE.get(event.action, event.action)
+        say(f"  {mark} {event.address}: {outcome} after {event.elapsed:.0f} s")
+
+
+@contextmanager
+def progress() -> Iterator[PlainProgress | LiveProgress]:
+    """Yield whichever display fits where stderr goes."""
+    if not sys.stderr.isatty():
+        yield PlainProgress()
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False) as rich:
+        live = LiveProgress(rich)
+        yield live
+        live.end_step()

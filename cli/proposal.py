@@ -1,0 +1,86 @@
+"""Showing a proposal to a person, and asking whether to go on."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from poolform.cli.view import say, styled
+from poolform.core.errors import Declined
+
+if TYPE_CHECKING:
+    from poolform.core.pools.proposal import Proposal, Sentence
+
+_MARKS = {
+    "create": ("+", "green"),
+    "import": ("<", "green"),
+    "update": ("~", "yellow"),
+    "replace": ("!", "red"),
+    "destroy": ("-", "red"),
+    "forget": (".", "yellow"),
+}
+
+
+def show_proposal(proposal: Proposal) -> None:
+    """Print what would be done, in plain words."""
+    pool = proposal.pool
+    if proposal.is_empty:
+        say(f"Nothing to change: the infrastructure of {pool.name} is as planned.")
+        return
+    verb = "deprovision" if proposal.purpose == "deprovision" else "provision"
+    say()
+    say(f"To {verb} the work pool {styled(pool.name, 'bold', stream=sys.stderr)} ({pool.type}), Poolform will:", None)
+    if proposal.identity:
+        who = proposal.identity
+        where = ", ".join(f"{k} {v}" for k, v in (("account", who.account), ("region", who.region)) if v)
+        say(f"as {who.principal}{f' in {where}' if where else ''}", "dim")
+    say()
+    show_sentences(proposal.sentences)
+    say()
+    say(f"{proposal.plan.summary()[:1].upper()}{proposal.plan.summary()[1:]}.", "bold")
+    for finding in proposal.findings:
+        say(f"Not checked: {finding.subject}{f' ({finding.message})' if finding.message else ''}", "yellow")
+    for review in proposal.reviews:
+        say(f"Warning: {f'{review.address}: ' if review.address else ''}{review.message}", "yellow")
+
+
+def show_sentences(sentences: tuple[Sentence, ...]) -> None:
+    """Print sentences one a line with a mark; what destroys is red."""
+    for sentence in sentences:
+        mark, colour = _MARKS.get(sentence.action, (" ", "dim"))
+        text = styled(sentence.text, "red", stream=sys.stderr) if sentence.is_destructive else sentence.text
+        say(f"  {styled(mark, colour, stream=sys.stderr)} {text}")
+        for detail in sentence.details:
+            say(f"      {detail}", "dim")
+
+
+def as_json(proposal: Proposal) -> dict[str, Any]:
+    """Return a proposal for programs."""
+    return {
+        "pool": proposal.pool.name,
+        "type": proposal.pool.type,
+        "purpose": proposal.purpose,
+        "changes": [
+            {"address": c.address, "type": c.type, "action": c.action, "text": c.sentence(proposal.nouns)}
+            for c in proposal.plan.changes
+        ],
+        "credentials": [sentence.text for sentence in proposal.credential],
+        "counts": dict(proposal.plan.counts),
+        "warnings": [review.message for review in proposal.reviews],
+        "digest": proposal.plan.digest,
+    }
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask, and return only for a yes. Without a terminal only --yes is one. Raises Declined."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise Declined(
+            "Nothing was changed: there is no terminal to ask on.", hint="Give --yes to go ahead without being asked."
+        )
+    say()
+    if not typer.confirm(question, default=False, err=True):
+        raise Declined("Declined: nothing was changed.")

@@ -1,0 +1,293 @@
+"""`poolform work-pool`: pools and their records. What touches infrastructure is in work_pool_infra.py."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from poolform.cli import work_pool_infra
+from poolform.cli.session import Session
+from poolform.cli.view import Format, Output, fields, iso, say, show, show_json, table, when
+
+if TYPE_CHECKING:
+    from poolform.core.store.pools import WorkPool
+
+app = typer.Typer(help="Work pools: create, provision, look at, destroy.", no_args_is_help=True)
+app.add_typer(work_pool_infra.app)
+
+Name = Annotated[str, typer.Argument(help="Name of the work pool.", show_default=False)]
+
+
+@app.command("types")
+def types(
+    ctx: typer.Context,
+    slug: Annotated[str | None, typer.Argument(help="Describe this type's variables.", show_default=False)] = None,
+    output: Output = Format.text,
+) -> None:
+    """List the pool types that can be made here, or describe one."""
+    plugins = Session.of(ctx).plugins
+    for problem in plugins.problems:
+        say(f"Warning: {problem.message}", "yellow")
+    if slug is not None:
+        _describe_type(plugins.pool_type(slug), output)
+        return
+    found = [
+        {"type": name, "title": r.pool_type.title, "description": r.pool_type.description, "plugin": r.plugin.label}
+        for name, r in sorted(plugins.pool_types.items())
+    ]
+    if output is Format.json:
+        show_json(found)
+    else:
+        rows = [(item["type"], item["title"], item["plugin"]) for item in found]
+        table(("TYPE", "TITLE", "PLUGIN"), rows, empty="There are no pool types.")
+
+
+def _describe_type(registered: Any, output: Format) -> None:
+    pool_type = registered.pool_type
+    schema = pool_type.variables.model_json_schema()
+    if output is Format.json:
+        show_json({"type": pool_type.slug, "title": pool_type.title, "variables": schema})
+        return
+    show(f"{pool_type.slug}: {pool_type.title}. {pool_type.description}".rstrip())
+    required = schema.get("required", ())
+    rows = [
+        (name, "required" if name in required else json.dumps(field.get("default")), field.get("description", ""))
+        for name, field in schema.get("properties", {}).items()
+    ]
+    table(("VARIABLE", "DEFAULT", "MEANING"), rows, empty="It has no variables.")
+
+
+@app.command("ls")
+def ls(
+    ctx: typer.Context,
+    type_: Annotated[str | None, typer.Option("--type", "-t", help="Only pools of this type.")] = None,
+    output: Output = Format.text,
+) -> None:
+    """List work pools."""
+    from poolform.core.store import pools
+
+    with Session.of(ctx).store.read() as tx:
+        found = pools.list_all(tx, type=type_)
+    if output is Format.json:
+        show_json([_json(pool) for pool in found])
+        return
+    rows = [(p.name, p.type, _state(p), p.concurrency_limit, p.id) for p in found]
+    hint = "There are no work pools yet. Make one: poolform work-pool create NAME --type process --provision-infra"
+    table(("NAME", "TYPE", "STATE", "LIMIT", "ID"), rows, empty=hint)
+
+
+@app.command("inspect")
+def inspect(ctx: typer.Context, name: Name, output: Output = Format.text) -> None:
+    """Show everything about a work pool."""
+    pool = _get(ctx, name)
+    if output is Format.json:
+        show_json({**_json(pool), "variables": pool.variables, "base_job_template": pool.base_job_template})
+        return
+    fields(
+        {
+            "name": pool.name,
+            "type": f"{pool.type} (revision {pool.revision}, plugin {pool.plugin} {pool.plugin_version})",
+            "state": _state(pool),
+            "id": pool.id,
+            "limit": pool.concurrency_limit,
+            "credentials": pool.credential_block or "none stored",
+            "images": pool.image_namespace,
+            "identity": (pool.identity or {}).get("principal"),
+            "account": (pool.identity or {}).get("account"),
+            "region": (pool.identity or {}).get("region"),
+            "backend": (pool.backend or {}).get("kind", "local"),
+            "engine": f"{pool.engine_product} {pool.engine_version}" if pool.engine_product else None,
+            "created": when(pool.created_at),
+            "updated": when(pool.updated_at),
+        }
+    )
+    for title, values in (("variables", pool.variables), ("connection", (pool.connection or {}).get("settings", {}))):
+        show(f"\n{title}")
+        fields({f"  {key}": value for key, value in sorted(values.items())})
+
+
+@app.command("update")
+def update(
+    ctx: typer.Context,
+    name: Name,
+    *,
+    base_job_template: Annotated[
+        Path | None, typer.Option("--base-job-template", help="JSON file with the template to use from now on.")
+    ] = None,
+    concurrency_limit: Annotated[int | None, typer.Option("--concurrency-limit", min=0)] = None,
+    rename: Annotated[str | None, typer.Option("--name", help="Give it another name.")] = None,
+) -> None:
+    """Change a pool's name, limit or base job template; its variables change with provision-infra."""
+    from poolform.core.errors import UsageError
+    from poolform.core.pools.records import check_name
+    from poolform.core.runs.jobs import load_template
+
+    changes: dict[str, Any] = {}
+    if base_job_template is not None:
+        changes["base_job_template"] = load_template(base_job_template)
+    if concurrency_limit is not None:
+        changes["concurrency_limit"] = concurrency_limit
+    if rename is not None:
+        check_name(rename)
+        changes["name"] = rename
+    if not changes:
+        raise UsageError(
+            "Nothing to update was given.", hint="Give --name, --concurrency-limit or --base-job-template."
+        )
+    _update(ctx, name, **changes)
+    say(f"Updated the work pool {rename or name}.")
+
+
+@app.command("pause")
+def pause(ctx: typer.Context, name: Name) -> None:
+    """Stop launching runs in a pool; those that run go on."""
+    _update(ctx, name, paused=True)
+    say(f"Paused the work pool {name}. Resume it: poolform work-pool resume {name}")
+
+
+@app.command("resume")
+def resume(ctx: typer.Context, name: Name) -> None:
+    """Launch runs in a paused pool again."""
+    _update(ctx, name, paused=False)
+    say(f"Resumed the work pool {name}.")
+
+
+@app.command("set-concurrency-limit")
+def set_concurrency_limit(
+    ctx: typer.Context, name: Name, limit: Annotated[int, typer.Argument(min=0, help="Most runs at a time.")]
+) -> None:
+    """Let at most LIMIT runs of a pool be in progress at a time."""
+    _update(ctx, name, concurrency_limit=limit)
+    say(f"The work pool {name} now runs at most {limit} at a time.")
+
+
+@app.command("clear-concurrency-limit")
+def clear_concurrency_limit(ctx: typer.Context, name: Name) -> None:
+    """Let any number of runs of a pool be in progress."""
+    _update(ctx, name, concurrency_limit=None)
+    say(f"The work pool {name} has no limit now.")
+
+
+@app.command("delete")
+def delete(
+    ctx: typer.Context,
+    name: Name,
+    *,
+    with_deployments: Annotated[bool, typer.Option(help="Delete the pool's deployments too.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete a pool that has no infrastructure; its history and past runs stay."""
+    from poolform.cli.proposal import confirm
+    from poolform.core.errors import NotReady
+    from poolform.core.store import pools
+
+    session = Session.of(ctx)
+    pool = _get(ctx, name)
+    with session.store.read() as tx:
+        module = pools.get_module(tx, pool.id)
+    if pool.state != "not-provisioned" and (module is not None and len(module.files) > 0):
+        raise NotReady(
+            f"The work pool {name} still has infrastructure.",
+            hint=f"Destroy it first: poolform work-pool deprovision {name}",
+        )
+    confirm(f"Delete the work pool {name}?", yes=yes)
+    with session.store.write() as tx:
+        if pool.state == "ready":  # a pool without resources has nothing to deprovision
+            pools.update(tx, pool.id, state="not-provisioned")
+        pools.delete(tx, pool.id, with_deployments=with_deployments)
+    say(f"Deleted the work pool {name}.")
+
+
+@app.command("history")
+def history(
+    ctx: typer.Context,
+    name: Name,
+    limit: Annotated[int, typer.Option("--limit", min=1)] = 20,
+    output: Output = Format.text,
+) -> None:
+    """Show who changed a pool's infrastructure, when, and with which plan; also of pools that are gone."""
+    from poolform.core.store import history as entries
+
+    with Session.of(ctx).store.read() as tx:
+        found = entries.of_pool(tx, name, limit=limit)
+    if not found:
+        _get(ctx, name)  # names the nearest one where there never was such a pool
+    if output is Format.json:
+        show_json([{**asdict(entry), "at": iso(entry.at)} for entry in found])
+        return
+    rows = [
+        (when(e.at), e.action, e.outcome, e.summary.get("plan"), e.who, (e.plan_digest or "-")[:12], e.error or "")
+        for e in found
+    ]
+    table(("WHEN", "WHAT", "OUTCOME", "PLAN", "WHO", "DIGEST", "ERROR"), rows, empty="Nothing was done to it yet.")
+
+
+@app.command("preview")
+def preview(
+    ctx: typer.Context,
+    name: Name,
+    hours: Annotated[float, typer.Option("--hours", min=0.0, help="How far to look ahead.")] = 1.0,
+    output: Output = Format.text,
+) -> None:
+    """Show the runs of a pool that are due next."""
+    import time
+
+    from poolform.core.store import runs
+
+    session = Session.of(ctx)
+    pool = _get(ctx, name)
+    with session.store.read() as tx:
+        waiting = runs.list_recent(tx, pool=pool.name, states=("scheduled",), limit=1000)
+    due = sorted((r for r in waiting if r.scheduled_at <= time.time() + hours * 3600), key=lambda r: r.scheduled_at)
+    if output is Format.json:
+        show_json([{"name": r.name, "id": r.id, "flow": r.flow_name, "scheduled_at": iso(r.scheduled_at)} for r in due])
+        return
+    rows = [(when(r.scheduled_at), r.name, r.flow_name, r.id) for r in due]
+    table(("WHEN", "NAME", "FLOW", "ID"), rows, empty=f"No run of {name} is due within {hours:g} h.")
+
+
+@app.command("get-default-base-job-template")
+def get_default_base_job_template(
+    ctx: typer.Context,
+    type_: Annotated[str, typer.Option("--type", "-t", help="The pool type.")],
+    file: Annotated[Path | None, typer.Option("--file", "-f", help="Write it here instead.")] = None,
+) -> None:
+    """Print the base job template that pools of a type start with."""
+    from poolform.core.runs.jobs import base_job_template
+
+    template = base_job_template(Session.of(ctx).plugins.pool_type(type_).pool_type)
+    if file is None:
+        show_json(template)
+    else:
+        file.write_text(json.dumps(template, indent=2) + "\n", encoding="utf-8")
+        say(f"Wrote {file}.")
+
+
+def _get(ctx: typer.Context, name: str) -> WorkPool:
+    from poolform.core.store import pools
+
+    with Session.of(ctx).store.read() as tx:
+        return pools.get(tx, name)
+
+
+def _update(ctx: typer.Context, name: str, **changes: Any) -> None:
+    from poolform.core.store import pools
+
+    with Session.of(ctx).store.write() as tx:
+        pools.update(tx, pools.get(tx, name).id, **changes)
+
+
+def _state(pool: WorkPool) -> str:
+    state = f"{pool.state} (failed)" if pool.error else pool.state
+    return f"{state}, paused" if pool.paused else state
+
+
+def _json(pool: WorkPool) -> dict[str, Any]:
+    values = asdict(pool)
+    for bulky in ("variables", "base_job_template"):
+        del values[bulky]
+    return {**values, "created_at": iso(pool.created_at), "updated_at": iso(pool.updated_at)}

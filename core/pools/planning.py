@@ -1,0 +1,262 @@
+"""Planning: from a pool's record to a proposal. Everything up to here lives in a temporary workspace."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from poolform.core.errors import NotReady, PluginError, Vetoed
+from poolform.core.pools import preflight
+from poolform.core.pools.contract import FindsOrphans, Identity, Migrates, MintsCredentials
+from poolform.core.pools.proposal import Proposal, Sentence
+from poolform.core.pools.records import credential_block_name, module_of
+from poolform.core.pools.workspaces import pool_workspace, temporary_workspace
+from poolform.core.store import pools as store_pools
+from poolform.core.terraform.engine import Listener, Setup, Terraform
+from poolform.core.terraform.locate import locate
+from poolform.core.terraform.plan import NOTHING
+from poolform.core.terraform.providers import Backend
+from poolform.core.terraform.render import Module, imports, render
+from poolform.core.terraform.workspace import IMPORTS_FILE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Protocol
+
+    from poolform.core.blocks import Blocks
+    from poolform.core.plugins import Plugins, Registered
+    from poolform.core.pools.contract import Review
+    from poolform.core.pools.proposal import Purpose
+    from poolform.core.settings import Settings
+    from poolform.core.store.database import Store
+    from poolform.core.store.pools import WorkPool
+    from poolform.core.terraform.locate import Binary
+    from poolform.core.terraform.plan import Plan
+    from poolform.core.terraform.workspace import Workspace
+
+    class Progress(Listener, Protocol):
+        """Hears how a pool gets on: its steps, and what Terraform is doing."""
+
+        def on_step(self, text: str) -> None:
+            """Hear that a step begins, such as "Planning"."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """All that the way of a pool needs from outside."""
+
+    settings: Settings
+    store: Store[Any]
+    plugins: Plugins
+    blocks: Blocks
+    environ: Mapping[str, str]
+    progress: Progress
+
+    def setup(self, binary: Binary, backend: Backend, *inherit: int) -> Setup:
+        """Return what Terraform is driven with for a pool."""
+        return Setup(binary, self.settings, self.environ, self.progress, backend, inherit)
+
+
+@contextmanager
+def propose(context: Context, pool: WorkPool, *, purpose: Purpose = "provision") -> Iterator[Proposal]:
+    """Yield what provisioning `pool` as this record says would do; nothing is changed, nothing is left behind.
+
+    Raises NotFound for a pool type that is not installed, NotReady for one of another revision, PluginError from
+    rendering, PreflightFailed, TerraformError, Vetoed.
+    """
+    registered = context.plugins.pool_type(pool.type)
+    pool_type = registered.pool_type
+    recorded_at = pool.updated_at if pool.created_at else None
+    pool = _at_revision(pool, registered, purpose)
+    variables = pool_type.variables.model_validate(pool.variables)
+    backend = Backend(**pool.backend) if pool.backend else Backend()
+    module = render(pool_type, variables, pool_name=pool.name, pool_id=pool.id, backend=backend.kind)
+    binary = locate(context.settings)
+    require_state(context, pool, binary)
+
+    context.progress.on_step("Checking permissions")
+    identity = pool_type.identity(variables)
+    stored = Identity(**pool.identity) if pool.identity else None
+    preflight.require_same_account(pool.name, stored, identity)
+    findings = preflight.require_permissions(pool_type.preflight(variables, module.resource_types))
+
+    with temporary_workspace(context.settings, pool.id) as workspace:
+        plan = NOTHING
+        if pool_type.templates is not None:
+            workspace.write(module.files)
+            plan = _plan(context, pool, binary, module, workspace, registered=registered, variables=variables)
+        draft = Proposal(
+            purpose=purpose,
+            pool=replace(pool, plugin=registered.plugin.name, plugin_version=registered.plugin.version),
+            recorded_at=recorded_at,
+            module=module,
+            workspace=workspace,
+            plan=plan,
+            binary=binary,
+            registered=registered,
+            variables=variables,
+            identity=identity,
+            findings=findings,
+            reviews=review(context, pool, plan),
+            credential=credential_to_come(pool, registered, variables),
+            nouns=pool_type.nouns,
+        )
+        yield draft
+
+
+@contextmanager
+def propose_destroy(context: Context, pool: WorkPool) -> Iterator[Proposal]:
+    """Yield what deprovisioning would do, with the module as last applied; works with the plugin gone."""
+    registered = context.plugins.pool_types.get(pool.type)
+    module = module_of(context.store, pool)
+    binary = locate(context.settings)
+    require_state(context, pool, binary)
+    require_account(pool, registered)
+    with temporary_workspace(context.settings, pool.id) as workspace:
+        plan = NOTHING
+        if module is not None and module.addresses:
+            terraform = in_workspace(context, pool, binary, module, workspace)
+            context.progress.on_step("Planning")
+            plan = terraform.plan(destroy=True)
+        yield Proposal(
+            purpose="deprovision",
+            pool=pool,
+            recorded_at=pool.updated_at,
+            module=module or Module({}, {}),
+            workspace=workspace,
+            plan=plan,
+            binary=binary,
+            registered=registered,
+            reviews=review(context, pool, plan),
+            credential=_credential_to_go(pool),
+            nouns=registered.pool_type.nouns if registered else {},
+        )
+
+
+def in_workspace(
+    context: Context, pool: WorkPool, binary: Binary, module: Module, workspace: Workspace, *inherit: int
+) -> Terraform:
+    """Return Terraform over a temporary workspace that holds `module` and the pool's local state, ready to plan."""
+    backend = Backend(**pool.backend) if pool.backend else Backend()
+    workspace.write(module.files)
+    if backend.is_local:
+        workspace.copy_state_from(pool_workspace(context.settings, pool.id))
+    terraform = Terraform(context.setup(binary, backend, *inherit), workspace, module)
+    with context.store.read() as tx:
+        applied = store_pools.get_module(tx, pool.id)
+    if module.providers:
+        context.progress.on_step("Preparing providers")
+    terraform.prepare(seed=applied.lock_file if applied else None)
+    return terraform
+
+
+def require_state(context: Context, pool: WorkPool, binary: Binary) -> None:
+    """Refuse to work without the pool's state. Raises WrongEngine, or NotReady where it is on another machine."""
+    binary.require_writer(pool.engine_product, pool.engine_version)
+    is_local = not pool.backend or pool.backend["kind"] == "local"
+    if is_local and pool.engine_version and not pool_workspace(context.settings, pool.id).path.is_dir():
+        raise NotReady(
+            f"The Terraform state of the pool {pool.name} is not on this machine: it is kept in the home of whoever "
+            "provisioned it.",
+            hint="Run this there; a pool made with a remote --backend can be managed from anywhere.",
+        )
+
+
+def require_account(pool: WorkPool, registered: Registered | None) -> None:
+    """Refuse to touch a pool with another account's credentials. Raises PreflightFailed."""
+    if registered is None or not pool.identity:
+        return
+    variables = registered.pool_type.variables.model_validate(pool.variables)
+    preflight.require_same_account(pool.name, Identity(**pool.identity), registered.pool_type.identity(variables))
+
+
+def review(context: Context, pool: WorkPool, plan: Plan) -> tuple[Review, ...]:
+    """Let plugins look at a plan. Raises Vetoed when one of them has an objection, PluginError when one fails."""
+    reviews: list[Review] = []
+    objections: list[str] = []
+    for plugin, found in context.plugins.call("poolform_review_plan", pool=pool, plan=plan):
+        for item in found:
+            reviews.append(item)
+            if item.severity == "error":
+                about = f"{item.address}: " if item.address else ""
+                objections.append(f"\n  {about}{item.message} ({plugin.label})")
+    if objections:
+        raise Vetoed(
+            f"The plan for {pool.name} was stopped by review:{''.join(objections)}",
+            hint="Change the variables, or take it up with whoever maintains the plugin; nothing was changed.",
+        )
+    return tuple(reviews)
+
+
+def _plan(
+    context: Context,
+    pool: WorkPool,
+    binary: Binary,
+    module: Module,
+    workspace: Workspace,
+    *,
+    registered: Registered,
+    variables: Any,
+) -> Plan:
+    terraform = in_workspace(context, pool, binary, module, workspace)
+    pool_type = registered.pool_type
+    if pool.state == "provisioning" and isinstance(pool_type, FindsOrphans):
+        # An interrupted apply may have made objects that its state never heard of.
+        known = terraform.resources() if workspace.has_local_state or pool.backend else ()
+        orphans = [orphan for orphan in pool_type.orphans(variables, pool.id, known) if orphan.address not in known]
+        if orphans:
+            workspace.put(IMPORTS_FILE, imports(orphans))
+    context.progress.on_step("Planning")
+    return terraform.plan()
+
+
+def _at_revision(pool: WorkPool, registered: Registered, purpose: Purpose) -> WorkPool:
+    """Return the record at the installed revision of its pool type."""
+    pool_type = registered.pool_type
+    if pool.revision > pool_type.revision:
+        raise NotReady(
+            f"The pool {pool.name} was made with revision {pool.revision} of {pool.type}, and "
+            f"{registered.plugin.label} has revision {pool_type.revision}.",
+            hint="Upgrade that plugin here.",
+        )
+    if pool.revision == pool_type.revision:
+        return pool
+    if purpose != "upgrade":
+        raise NotReady(
+            f"The pool {pool.name} was made with revision {pool.revision} of {pool.type}, and "
+            f"{registered.plugin.label} has revision {pool_type.revision}.",
+            hint=f"See what would change, and change it: poolform work-pool upgrade {pool.name}",
+        )
+    variables = dict(pool.variables)
+    if isinstance(pool_type, Migrates):
+        try:
+            variables = pool_type.migrate(pool.revision, variables)
+        except Exception as exc:
+            text = f"migrating {pool.name} from revision {pool.revision} failed: {type(exc).__name__}: {exc}."
+            raise PluginError(registered.plugin.label, text) from exc
+    return replace(pool, revision=pool_type.revision, variables=variables)
+
+
+def credential_to_come(pool: WorkPool, registered: Registered, variables: Any) -> tuple[Sentence, ...]:
+    """Say what will be done about the launcher's key once the plan is applied."""
+    pool_type = registered.pool_type
+    if not isinstance(pool_type, MintsCredentials):
+        return ()
+    if pool_type.wants_key(variables) == bool(pool.credential_block):
+        return ()
+    if pool.credential_block:
+        return _credential_to_go(pool)
+    return (
+        Sentence("create", "Create a key for the pool's launcher"),
+        Sentence("create", f"Create the credentials block {credential_block_name(pool)}"),
+    )
+
+
+def _credential_to_go(pool: WorkPool) -> tuple[Sentence, ...]:
+    if not pool.credential_block:
+        return ()
+    return (
+        Sentence("destroy", "Revoke the key of the pool's launcher"),
+        Sentence("destroy", f"Delete the credentials block {credential_block_name(pool)}"),
+    )

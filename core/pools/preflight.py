@@ -1,0 +1,39 @@
+"""Preflight: who is asking, whether it is the same account as before, and whether they may."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from poolform.core.errors import PreflightFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from poolform.core.pools.contract import Finding, Identity
+
+
+def require_same_account(pool_name: str, stored: Identity | None, current: Identity | None) -> None:
+    """Refuse to touch a pool with the credentials of another account than it was made with. Raises PreflightFailed."""
+    if stored is None or current is None:
+        return
+    for what in ("account", "region"):
+        before, now = getattr(stored, what), getattr(current, what)
+        if before is not None and now is not None and before != now:
+            raise PreflightFailed(
+                f"The pool {pool_name} belongs to {what} {before}, and {current.principal} is in {what} {now}.",
+                hint=f"Use credentials of {what} {before}; nothing was changed.",
+            )
+
+
+def require_permissions(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Return the findings that could not be decided. Raises PreflightFailed, naming each permission that is missing."""
+    settled: Sequence[Finding] = tuple(findings)
+    missing = [finding for finding in settled if finding.verdict == "missing"]
+    if missing:
+        lines = "".join(f"\n  {f.subject}{f': {f.message}' if f.message else ''}" for f in missing)
+        hints = dict.fromkeys(finding.hint for finding in missing if finding.hint)
+        raise PreflightFailed(
+            f"{len(missing)} permission{'s are' if len(missing) > 1 else ' is'} missing; nothing was changed:{lines}",
+            hint=" ".join(hints) or "Ask whoever administers the account to grant them.",
+        )
+    return tuple(finding for finding in settled if finding.verdict == "unknown")

@@ -1,0 +1,96 @@
+"""A proposal: what would be done to a pool, complete and saved, for a person to say yes or no to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from poolform.core.plugins import Registered
+    from poolform.core.pools.contract import Finding, Identity, Review
+    from poolform.core.store.pools import WorkPool
+    from poolform.core.terraform.locate import Binary
+    from poolform.core.terraform.plan import Action, Plan
+    from poolform.core.terraform.render import Module
+    from poolform.core.terraform.workspace import Workspace
+
+Purpose = Literal["provision", "upgrade", "deprovision"]
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One thing that would be done, in words; `details` are lines below it, such as what drifted."""
+
+    action: Action
+    text: str
+    details: tuple[str, ...] = ()
+
+    @property
+    def is_destructive(self) -> bool:
+        """Whether something that exists would be gone."""
+        return self.action in ("destroy", "replace")
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A saved plan with all that belongs to it. Nothing was changed yet; the workspace is a temporary one.
+
+    `pool` is the record as it will be stored; `recorded_at` the time stamp of the one it replaces, None for a new pool.
+    `credential` are sentences on the credentials that come after the apply, or go before a destroy.
+    """
+
+    purpose: Purpose
+    pool: WorkPool
+    recorded_at: float | None
+    module: Module
+    workspace: Workspace
+    plan: Plan
+    binary: Binary
+    registered: Registered | None = None
+    variables: Any = None
+    identity: Identity | None = None
+    findings: tuple[Finding, ...] = ()
+    reviews: tuple[Review, ...] = ()
+    credential: tuple[Sentence, ...] = ()
+    nouns: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def sentences(self) -> tuple[Sentence, ...]:
+        """Everything that would be done, in the order in which it would be."""
+        changes = plan_sentences(self.plan, self.nouns)
+        return (*self.credential, *changes) if self.purpose == "deprovision" else (*changes, *self.credential)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to ask about."""
+        return self.plan.is_empty and not self.credential
+
+
+def plan_sentences(plan: Plan, nouns: Mapping[str, str]) -> tuple[Sentence, ...]:
+    """Return a plan's changes in words, each with what moved outside Poolform to cause it."""
+    drifted = {change.address: change for change in plan.drift}
+    return tuple(
+        Sentence(change.action, change.sentence(nouns), _drift_details(drifted.get(change.address)))
+        for change in plan.changes
+    )
+
+
+def _drift_details(change: Any) -> tuple[str, ...]:
+    """Say what was changed by hand: attribute by attribute, or that the thing is gone."""
+    if change is None:
+        return ()
+    if change.after is None:
+        return ("it was removed outside Poolform",)
+    before = change.before or {}
+    return tuple(
+        f"{name} was changed outside Poolform"
+        + ("" if name in change.sensitive else f" from {_short(before.get(name))} to {_short(change.after.get(name))}")
+        for name in change.changed
+    )
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
