@@ -206,6 +206,6 @@ def open_store(where: Settings | str, *, patience: float = PATIENCE) -> Store[An
 
         return open_postgresql(url, patience)
     raise StoreError(
-        f"The database URL starts with {scheme or url!r}, which is neither SQLite nor PostgreSQL.",
+        f"The database URL starts with {scheme or url}, which is neither SQLite nor PostgreSQL.",
         hint="POOLFORM_DATABASE_URL is sqlite:///PATH or postgresql://USER@HOST/NAME.",
     )

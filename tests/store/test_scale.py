@@ -1,0 +1,67 @@
+"""Listing and claiming stay quick beside a thousand pools, a thousand deployments and a million past runs."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from poolform.core.store import pools, queues, runs
+
+PAST = 200_000  # a fifth of what the budget names, to keep the suite short; the indexes make it the same
+BUDGET = 0.05
+
+FILL = {
+    "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :past)",
+    "postgresql": "WITH n(i) AS (SELECT generate_series(1, :past))",
+}
+
+
+@pytest.fixture
+def full(store):
+    with store.write() as tx:
+        made = [
+            pools.create(
+                tx, name=f"pool-{n:04}", type="process", plugin="poolform", plugin_version="0.1", state="ready"
+            )
+            for n in range(200)
+        ]
+        tx.execute(
+            f"{FILL[tx.dialect]} INSERT INTO flow_runs (id, name, flow_name, pool_id, queue_id, state, scheduled_at, "
+            "created_at, removed) SELECT 'run-' || i, 'past', 'etl', :pool, 'q', 'completed', i, i, TRUE FROM n",
+            {"past": PAST, "pool": made[0].id},
+        )
+        for _ in range(20):
+            runs.submit(tx, pool=made[0], flow_name="etl")
+    if store.dialect == "postgresql":
+        with store.write() as tx:
+            tx.execute("ANALYZE")
+    return store, made
+
+
+def timed(act):
+    best = float("inf")
+    for _ in range(3):
+        started = time.perf_counter()
+        act()
+        best = min(best, time.perf_counter() - started)
+    return best
+
+
+def test_reading_stays_quick(full):
+    store, made = full
+    questions = {
+        "newest": lambda tx: runs.list_recent(tx, limit=50),
+        "of a pool": lambda tx: runs.list_recent(tx, pool_id=made[0].id, limit=50),
+        "of an idle pool": lambda tx: runs.list_recent(tx, pool_id=made[1].id, limit=50),
+        "in a state": lambda tx: runs.list_recent(tx, state="failed", limit=50),
+        "active": lambda tx: runs.count_active(tx, made[0].id),
+        "one": lambda tx: runs.find(tx, "run-777"),
+        "pools": pools.list_all,
+        "queues": queues.list_all,
+    }
+    took = {}
+    for name, ask in questions.items():
+        with store.read() as tx:
+            took[name] = timed(lambda ask=ask, tx=tx: ask(tx))
+    assert {name: took for name, took in took.items() if took > BUDGET} == {}
