@@ -1,0 +1,1 @@
+"""How the resource types of public providers behave, as far as built-in pool types use them."""
