@@ -60,9 +60,11 @@ class Terraform:
 
     def state(self):
         """Return the addresses of all managed resources in the state, which there may be none of yet."""
-        if not (self.folder / "terraform.tfstate").exists():
+        code, said = self.run("state", "list", "-no-color")
+        if "No state file was found" in said:
             return []
-        return [line for line in self("state", "list").split() if not line.startswith("data.")]
+        assert code == 0, said
+        return [line for line in said.split() if not line.startswith("data.")]
 
 
 @pytest.fixture
