@@ -241,7 +241,7 @@ def preview(
     session = Session.of(ctx)
     pool = _get(ctx, name)
     with session.store.read() as tx:
-        waiting = runs.list_recent(tx, pool=pool.name, states=("scheduled",), limit=1000)
+        waiting = runs.list_recent(tx, pool_id=pool.id, state="scheduled", limit=1000)
     due = sorted((r for r in waiting if r.scheduled_at <= time.time() + hours * 3600), key=lambda r: r.scheduled_at)
     if output is Format.json:
         show_json([{"name": r.name, "id": r.id, "flow": r.flow_name, "scheduled_at": iso(r.scheduled_at)} for r in due])

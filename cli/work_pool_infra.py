@@ -276,9 +276,8 @@ def _show_plan(session: Session, source: Callable[[Context], Any], output: Forma
             show_proposal(proposal)
         if out is not None:
             write_bundle(out, proposal)
-            say(
-                f"Saved the plan to {out}. Apply it: poolform work-pool provision-infra {proposal.pool.name} --plan {out}"
-            )
+            name = proposal.pool.name
+            say(f"Saved the plan to {out}. Apply it: poolform work-pool provision-infra {name} --plan {out}")
         raise typer.Exit(0 if proposal.is_empty else CHANGES_PENDING)
 
 

@@ -100,6 +100,8 @@ class Plugins:
     """The plugins of one process: what they bring, what is wrong with some, and a way to call them."""
 
     def __init__(self, trace: Callable[[str], None] | None = None) -> None:
+        from poolform.core.pools.contract import Secret
+
         self._manager = pluggy.PluginManager(GROUP)
         self._manager.add_hookspecs(Hooks)
         if trace is not None:
@@ -107,7 +109,7 @@ class Plugins:
             self._manager.enable_tracing()
         self._plugins: dict[str, Plugin] = {}
         self._pool_types: dict[str, Registered] = {}
-        self._block_types: dict[str, type[Block]] = {}
+        self._block_types: dict[str, type[Block]] = {Secret.block_type: Secret}
         self._problems: list[PluginError] = []
 
     @property

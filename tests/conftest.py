@@ -25,6 +25,11 @@ def home(tmp_path, monkeypatch):
         if name.startswith("POOLFORM_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("POOLFORM_HOME", str(folder))
+    # Nobody's own mirrors or plugin cache: a test that needs some says so.
+    configuration = tmp_path / "terraform.rc"
+    configuration.touch()
+    monkeypatch.setenv("TF_CLI_CONFIG_FILE", str(configuration))
+    monkeypatch.setenv("CHECKPOINT_DISABLE", "1")
     return folder
 
 

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -107,6 +107,14 @@ class Block(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     block_type: ClassVar[str]
     title: ClassVar[str] = ""
+
+
+class Secret(Block):
+    """Any one secret, such as a token."""
+
+    block_type: ClassVar[str] = "secret"
+    title: ClassVar[str] = "Secret"
+    value: SecretStr
 
 
 @dataclass(frozen=True)

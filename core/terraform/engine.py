@@ -145,7 +145,7 @@ class Terraform:
 
         Raises StalePlan when the state moved on. However it ends, Terraform has saved its state and let go of its lock.
         """
-        heard = self._run("apply", PLAN_FILE, input=False, json=True, lock_timeout=_LOCK_TIMEOUT)
+        heard = self._run("apply", PLAN_FILE, input="false", json=True, lock_timeout=_LOCK_TIMEOUT)
         return self.outputs() if heard.outputs is None else heard.outputs
 
     def outputs(self) -> Mapping[str, Json]:
@@ -175,10 +175,10 @@ class Terraform:
     def _init(self) -> None:
         backend = self._setup.backend
         settings = dict(backend.settings) or None
-        self._run("init", input=False, json=True, reconfigure=not backend.is_local, backend_config=settings)
+        self._run("init", input="false", json=True, reconfigure=not backend.is_local, backend_config=settings)
 
     def _plan(self, *, destroy: bool) -> None:
-        self._run("plan", input=False, json=True, destroy=destroy, lock_timeout=_LOCK_TIMEOUT, out=PLAN_FILE)
+        self._run("plan", input="false", json=True, destroy=destroy, lock_timeout=_LOCK_TIMEOUT, out=PLAN_FILE)
 
     def _run(self, verb: str, *args: str, must_succeed: bool = True, **flags: object) -> _Heard:
         setup = self._setup

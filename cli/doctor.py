@@ -1,0 +1,110 @@
+"""`poolform doctor`: what works here, what does not, and what to do about it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+import typer
+
+from poolform.cli.session import Session
+from poolform.cli.view import Format, Output, say, show, show_json, styled
+from poolform.core.errors import PoolformError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+app = typer.Typer()
+
+
+@app.command()
+def doctor(ctx: typer.Context, output: Output = Format.text) -> None:
+    """Check Terraform, credentials, database, plugins and permissions. Exit code 1 when something does not work."""
+    session = Session.of(ctx)
+    checks = {
+        "home": lambda: _home(session),
+        "terraform": lambda: _terraform(session),
+        "database": lambda: _database(session),
+        "plugins": lambda: _plugins(session),
+        "credentials": lambda: _credentials(session),
+    }
+    results = [result for name, check in checks.items() for result in _checked(name, check)]
+    if output is Format.json:
+        show_json([{"check": name, "ok": ok, "message": text, "hint": hint} for name, ok, text, hint in results])
+    else:
+        for name, ok, text, hint in results:
+            mark = styled("ok  ", "green") if ok else styled("FAIL", "red")
+            show(f"{mark} {name:<12} {text}")
+            if hint and not ok:
+                show(f"     {'':<12} {hint}")
+    if not all(ok for _, ok, _, _ in results):
+        raise typer.Exit(1)
+    if output is Format.text:
+        say("Everything works.", "green")
+
+
+def _checked(
+    name: str, check: Callable[[], Iterator[tuple[bool, str, str | None]]]
+) -> list[tuple[str, bool, str, str | None]]:
+    found: list[tuple[str, bool, str, str | None]] = []
+    try:
+        found.extend((name, *result) for result in check())
+    except PoolformError as exc:
+        found.append((name, False, exc.message, exc.hint))
+    return found
+
+
+def _home(session: Session) -> Iterator[tuple[bool, str, str | None]]:
+    home = session.settings.folder()
+    mode = stat.S_IMODE(home.stat().st_mode)
+    if mode & 0o077:
+        yield False, f"{home} can be read by others (mode {mode:04o}).", f"Make it private: chmod 700 {home}"
+    elif not os.access(home, os.W_OK):
+        yield False, f"{home} cannot be written.", "Set POOLFORM_HOME to a folder that you may write to."
+    else:
+        yield True, f"{home}, private", None
+
+
+def _terraform(session: Session) -> Iterator[tuple[bool, str, str | None]]:
+    from poolform.core.terraform.locate import locate
+
+    binary = locate(session.settings)
+    yield True, f"{binary.title} ({binary.program[-1]})", None
+    named = os.environ.get("TF_CLI_CONFIG_FILE")
+    if named and not os.path.exists(named):  # noqa: PTH110 - the user's own text, as it is
+        hint = "Correct it, or unset it."
+        yield False, f"TF_CLI_CONFIG_FILE is {named}, which does not exist.", hint
+
+
+def _database(session: Session) -> Iterator[tuple[bool, str, str | None]]:
+    from poolform.core.store import pools
+
+    with session.store.read() as tx:
+        count = len(pools.list_all(tx))
+    yield True, f"{session.store.name}, {count} work pools", None
+
+
+def _plugins(session: Session) -> Iterator[tuple[bool, str, str | None]]:
+    slugs = ", ".join(sorted(session.plugins.pool_types))
+    yield True, f"{len(session.plugins.plugins)} loaded; pool types: {slugs}", None
+    for problem in session.plugins.problems:
+        yield False, problem.message, problem.hint
+
+
+def _credentials(session: Session) -> Iterator[tuple[bool, str, str | None]]:
+    """Try what every pool authenticates with, and that the blocks can be read."""
+    from poolform.core.pools.connecting import check_credential
+    from poolform.core.store import blocks, pools
+
+    with session.store.read() as tx:
+        rows, every = blocks.list_all(tx), pools.list_all(tx)
+    for row in rows:
+        session.blocks.load(row.type, row.name)
+    yield True, f"{len(rows)} blocks, all readable", None
+    for pool in every:
+        registered = session.plugins.pool_types.get(pool.type)
+        finding = check_credential(registered.pool_type if registered else None, pool, session.blocks)
+        if finding is not None:
+            ok = finding.verdict == "allowed"
+            yield ok, f"{pool.name}: {finding.message or 'its credential works'}", finding.hint
