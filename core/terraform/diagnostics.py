@@ -71,14 +71,14 @@ def error_from(verb: str, diagnostics: Sequence[Diagnostic], tail: Sequence[str]
     message = errors[0].sentence() + "."
     if len(errors) > 1:
         message = f"{len(errors)} errors" + "".join(f"\n  {error.sentence()}." for error in errors)
-    if _LOCKED.search(everything):
-        return StateLocked(_lock_sentence(everything), hint="Wait until that ends, then run this again.")
     if _STALE.search(everything):
         return StalePlan(
             "The plan is stale: the infrastructure was changed after the plan was made.", hint="Make a new plan."
         )
     if _NEWER.search(everything):
         return WrongEngine(message, hint="Use the version that wrote the state, or a newer one (POOLFORM_TERRAFORM).")
+    if _LOCKED.search(everything):
+        return StateLocked(_lock_sentence(everything), hint="Wait until that ends, then run this again.")
     if _NEEDS_INIT.search(everything):
         return NeedsInit(message)
     return TerraformError(message, hint=_hint_for(everything))
