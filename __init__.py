@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from poolform.core.errors import PoolformError
     from poolform.core.plugins import hookimpl
     from poolform.core.pools.contract import (
+        Block,
         ChecksCredentials,
         Connection,
         Credential,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
         Outputs,
         PoolType,
         Provider,
+        Review,
         Variables,
     )
     from poolform.core.runs.flows import Flow, flow
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "Block",
     "ChecksCredentials",
     "Connection",
     "Credential",
@@ -69,6 +72,7 @@ __all__ = [
     "PoolformError",
     "Prepares",
     "Provider",
+    "Review",
     "Unavailable",
     "Unknowable",
     "Variables",

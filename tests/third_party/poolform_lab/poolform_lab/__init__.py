@@ -1,0 +1,1 @@
+"""A laboratory: folders on this machine that pass for a cloud."""
