@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from poolform.cli.view import say, styled
-from poolform.core.errors import Declined
+from poolform.core.errors import Declined, Interrupted
 
 if TYPE_CHECKING:
     from poolform.core.pools.proposal import Proposal, Sentence
@@ -82,5 +82,12 @@ def confirm(question: str, *, yes: bool) -> None:
             "Nothing was changed: there is no terminal to ask on.", hint="Give --yes to go ahead without being asked."
         )
     say()
-    if not typer.confirm(question, default=False, err=True):
+    try:
+        answer = typer.confirm(question, default=False, err=True)
+    except typer.Abort as exc:
+        say()
+        if isinstance(exc.__context__, KeyboardInterrupt):
+            raise Interrupted("Interrupted: nothing was changed.") from None
+        answer = False  # the end of the input is no yes
+    if not answer:
         raise Declined("Declined: nothing was changed.")

@@ -65,7 +65,9 @@ class Session:
         """Yield what the way of a pool needs, with progress shown for as long as this lasts."""
         from poolform.cli.progress import progress
         from poolform.core.pools.planning import Context
+        from poolform.core.pools.workspaces import clear_abandoned
 
+        clear_abandoned(self.settings)
         with progress() as display:
             yield Context(self.settings, self.store, self.plugins, self.blocks, os.environ, display)
 

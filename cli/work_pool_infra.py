@@ -158,10 +158,12 @@ def deprovision(ctx: typer.Context, name: Name, *, yes: Yes = False) -> None:
     from poolform.cli.proposal import confirm, show_proposal
     from poolform.core.pools.applying import carry_out
     from poolform.core.pools.planning import propose_destroy
+    from poolform.core.pools.workspaces import clear_abandoned
 
     session = Session.of(ctx)
     pool = _get(session, name)
     if pool.state == "not-provisioned":
+        clear_abandoned(session.settings)
         say(f"The work pool {name} has no infrastructure.")
         return
     with _steps(session) as (context, pause), propose_destroy(context, pool) as proposal:

@@ -41,16 +41,27 @@ def carry_out(context: Context, proposal: Proposal) -> WorkPool:
     raised, running the same command again goes on from there.
     """
     pool = proposal.pool
-    doing = _DOING[proposal.purpose]
-    with pool_lock(context.settings, pool.id, pool.name, doing) as lock:
+    destroys = proposal.purpose == "deprovision"
+    with pool_lock(context.settings, pool.id, pool.name, _DOING[proposal.purpose]) as lock:
         pool = _promote_record(context, proposal)
-        workspace = _promote_workspace(context, proposal)
         with _recorded(context, pool, proposal):
+            workspace = _promote_workspace(context, proposal)
             setup = context.setup(proposal.binary, Backend(**pool.backend) if pool.backend else Backend(), lock)
             terraform = Terraform(setup, workspace, proposal.module)
-            if proposal.purpose == "deprovision":
-                return _take_down(context, proposal, pool, terraform, workspace)
-            return _bring_up(context, proposal, pool, terraform, workspace)
+            work = _take_down if destroys else _bring_up
+            pool = work(context, proposal, pool, terraform, workspace)
+    _tell(context, proposal, pool)
+    return pool
+
+
+def _tell(context: Context, proposal: Proposal, pool: WorkPool) -> None:
+    """Let plugins hear of it. It is done: they can neither undo nor fail it."""
+    hook = "poolform_after_destroy" if proposal.purpose == "deprovision" else "poolform_after_apply"
+    try:
+        for problem in context.plugins.tell(hook, pool=pool):
+            context.progress.on_notice(f"Warning: {problem.message}")
+    except KeyboardInterrupt as exc:
+        raise Interrupted(f"Interrupted after the work was done: the pool {pool.name} is {pool.state}.") from exc
 
 
 def _bring_up(
@@ -66,10 +77,7 @@ def _bring_up(
         outputs = terraform.outputs() if proposal.plan.is_empty else terraform.apply()
         workspace.drop_plan()
     context.progress.on_step("Connecting")
-    pool = connecting.connect(context, proposal, pool, outputs)
-    for problem in context.plugins.tell("poolform_after_apply", pool=pool):
-        context.progress.on_notice(f"Warning: {problem.message}")
-    return pool
+    return connecting.connect(context, proposal, pool, outputs)
 
 
 def _take_down(
@@ -87,7 +95,7 @@ def _take_down(
     workspace.remove()
     with context.store.write() as tx:
         store_pools.delete_module(tx, pool.id)
-        pool = store_pools.update(
+        return store_pools.update(
             tx,
             pool.id,
             state="not-provisioned",
@@ -98,9 +106,6 @@ def _take_down(
             engine_product=None,
             engine_version=None,
         )
-    for problem in context.plugins.tell("poolform_after_destroy", pool=pool):
-        context.progress.on_notice(f"Warning: {problem.message}")
-    return pool
 
 
 def _promote_record(context: Context, proposal: Proposal) -> WorkPool:

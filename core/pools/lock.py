@@ -45,15 +45,31 @@ def pool_lock(settings: Settings, pool_id: str, pool_name: str, doing: str) -> I
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Busy(
-                f"The pool {pool_name} is being changed just now{_holder(path)}.",
-                hint="Wait until that ends, then run this again.",
-            ) from None
+            raise _busy(path, pool_name) from None
         file.truncate(0)
         holder = {"who": whoami(), "pid": os.getpid(), "since": time.time(), "doing": doing}
         file.write(json.dumps(holder))
         file.flush()
         yield file.fileno()
+
+
+def require_unlocked(settings: Settings, pool_id: str, pool_name: str) -> None:
+    """Say at once that somebody is changing a pool, instead of after a plan that would be stale. Raises Busy."""
+    path = settings.folder("locks") / f"{pool_id}.lock"
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _busy(path, pool_name) from None
+
+
+def _busy(path: Path, pool_name: str) -> Busy:
+    return Busy(
+        f"The pool {pool_name} is being changed just now{_holder(path)}.",
+        hint="Wait until that ends, then run this again.",
+    )
 
 
 def _holder(path: Path) -> str:

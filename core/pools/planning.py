@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from poolform.core.errors import NotReady, PluginError, Vetoed
+from poolform.core.errors import Interrupted, NotReady, PluginError, Vetoed
 from poolform.core.pools import preflight
 from poolform.core.pools.contract import FindsOrphans, Identity, Migrates, MintsCredentials
+from poolform.core.pools.lock import require_unlocked
 from poolform.core.pools.proposal import Proposal, Sentence
 from poolform.core.pools.records import credential_block_name, module_of
 from poolform.core.pools.workspaces import pool_workspace, temporary_workspace
@@ -66,6 +67,16 @@ def propose(context: Context, pool: WorkPool, *, purpose: Purpose = "provision")
     rendering, PreflightFailed, TerraformError, Vetoed.
     """
     registered = context.plugins.pool_type(pool.type)
+    with temporary_workspace(context.settings, pool.id) as workspace:
+        with _changing_nothing():
+            proposal = _proposed(context, pool, registered, workspace, purpose)
+        yield proposal
+
+
+def _proposed(
+    context: Context, pool: WorkPool, registered: Registered, workspace: Workspace, purpose: Purpose
+) -> Proposal:
+    require_unlocked(context.settings, pool.id, pool.name)
     pool_type = registered.pool_type
     recorded_at = pool.updated_at if pool.created_at else None
     pool = _at_revision(pool, registered, purpose)
@@ -81,57 +92,70 @@ def propose(context: Context, pool: WorkPool, *, purpose: Purpose = "provision")
     preflight.require_same_account(pool.name, stored, identity)
     findings = preflight.require_permissions(pool_type.preflight(variables, module.resource_types))
 
-    with temporary_workspace(context.settings, pool.id) as workspace:
-        plan = NOTHING
-        if pool_type.templates is not None:
-            workspace.write(module.files)
-            plan = _plan(context, pool, binary, module, workspace, registered=registered, variables=variables)
-        draft = Proposal(
-            purpose=purpose,
-            pool=replace(pool, plugin=registered.plugin.name, plugin_version=registered.plugin.version),
-            recorded_at=recorded_at,
-            module=module,
-            workspace=workspace,
-            plan=plan,
-            binary=binary,
-            registered=registered,
-            variables=variables,
-            identity=identity,
-            findings=findings,
-            reviews=review(context, pool, plan),
-            credential=credential_to_come(pool, registered, variables),
-            nouns=pool_type.nouns,
-        )
-        yield draft
+    plan = NOTHING
+    if pool_type.templates is not None:
+        plan = _plan(context, pool, binary, module, workspace, registered=registered, variables=variables)
+    return Proposal(
+        purpose=purpose,
+        pool=replace(pool, plugin=registered.plugin.name, plugin_version=registered.plugin.version),
+        recorded_at=recorded_at,
+        module=module,
+        workspace=workspace,
+        plan=plan,
+        binary=binary,
+        registered=registered,
+        variables=variables,
+        identity=identity,
+        findings=findings,
+        reviews=review(context, pool, plan),
+        credential=credential_to_come(pool, registered, variables),
+        nouns=pool_type.nouns,
+    )
 
 
 @contextmanager
 def propose_destroy(context: Context, pool: WorkPool) -> Iterator[Proposal]:
     """Yield what deprovisioning would do, with the module as last applied; works with the plugin gone."""
+    with temporary_workspace(context.settings, pool.id) as workspace:
+        with _changing_nothing():
+            proposal = _proposed_destroy(context, pool, workspace)
+        yield proposal
+
+
+def _proposed_destroy(context: Context, pool: WorkPool, workspace: Workspace) -> Proposal:
+    require_unlocked(context.settings, pool.id, pool.name)
     registered = context.plugins.pool_types.get(pool.type)
     module = module_of(context.store, pool)
     binary = locate(context.settings)
     require_state(context, pool, binary)
     require_account(pool, registered)
-    with temporary_workspace(context.settings, pool.id) as workspace:
-        plan = NOTHING
-        if module is not None and module.addresses:
-            terraform = in_workspace(context, pool, binary, module, workspace)
-            context.progress.on_step("Planning")
-            plan = terraform.plan(destroy=True)
-        yield Proposal(
-            purpose="deprovision",
-            pool=pool,
-            recorded_at=pool.updated_at,
-            module=module or Module({}, {}),
-            workspace=workspace,
-            plan=plan,
-            binary=binary,
-            registered=registered,
-            reviews=review(context, pool, plan),
-            credential=_credential_to_go(pool),
-            nouns=registered.pool_type.nouns if registered else {},
-        )
+    plan = NOTHING
+    if module is not None and module.addresses:
+        terraform = in_workspace(context, pool, binary, module, workspace)
+        context.progress.on_step("Planning")
+        plan = terraform.plan(destroy=True)
+    return Proposal(
+        purpose="deprovision",
+        pool=pool,
+        recorded_at=pool.updated_at,
+        module=module or Module({}, {}),
+        workspace=workspace,
+        plan=plan,
+        binary=binary,
+        registered=registered,
+        reviews=review(context, pool, plan),
+        credential=_credential_to_go(pool),
+        nouns=registered.pool_type.nouns if registered else {},
+    )
+
+
+@contextmanager
+def _changing_nothing() -> Iterator[None]:
+    """Say of an interrupt what state it left."""
+    try:
+        yield
+    except (KeyboardInterrupt, Interrupted) as exc:
+        raise Interrupted("Interrupted: nothing was changed.") from exc
 
 
 def in_workspace(

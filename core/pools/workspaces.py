@@ -22,9 +22,8 @@ def pool_workspace(settings: Settings, pool_id: str) -> Workspace:
 
 @contextmanager
 def temporary_workspace(settings: Settings, pool_id: str) -> Iterator[Workspace]:
-    """Yield a workspace that is gone afterwards; those of processes that were killed are cleared away first."""
+    """Yield a workspace that is gone afterwards."""
     folder = settings.folder("tmp")
-    _clear_abandoned(settings)
     path = folder / f"{pool_id}-{secrets.token_hex(4)}"
     owner = path.with_suffix(".lock")
     with owner.open("w") as lock:
@@ -38,7 +37,7 @@ def temporary_workspace(settings: Settings, pool_id: str) -> Iterator[Workspace]
             owner.unlink(missing_ok=True)
 
 
-def _clear_abandoned(settings: Settings) -> None:
+def clear_abandoned(settings: Settings) -> None:
     """Remove temporary workspaces whose owner's lock is free: it died, and a plan holds values in clear."""
     for owner in settings.folder("tmp").glob("*.lock"):
         try:
