@@ -59,8 +59,8 @@ class EcsVariables(Variables):
     region: Region = Field(description="AWS region that the pool runs in.")
     credentials: CredentialKind = Field(
         "role",
-        description="How jobs are launched: role (assume a role made for it), key (an access key of a user made for it), "
-        "or ambient (whatever AWS credentials the dispatcher has).",
+        description="How jobs are launched: role (assume a role made for this), key (an access key of a user made for "
+        "this), or ambient (whatever AWS credentials the dispatcher has).",
     )
     trusted_principals: list[Principal] = Field(
         default_factory=list,
@@ -70,9 +70,12 @@ class EcsVariables(Variables):
     vpc_cidr: Cidr = Field("10.42.0.0/16", description="Address range of the pool's own VPC.")
     zones: int = Field(2, ge=1, le=8, description="In how many availability zones the pool's own VPC has a subnet.")
     subnets: Literal["public", "private"] = Field(
-        "public", description="Whether jobs reach the internet themselves, or through a NAT gateway (costs by the hour)."
+        "public",
+        description="Whether jobs reach the internet themselves, or through a NAT gateway (costs by the hour).",
     )
-    vpc_id: VpcId | None = Field(None, description="An existing VPC to use; the pool makes its own where none is named.")
+    vpc_id: VpcId | None = Field(
+        None, description="An existing VPC to use; the pool makes its own where none is named."
+    )
     subnet_ids: list[SubnetId] = Field(default_factory=list, description="Subnets of the existing VPC to run jobs in.")
     security_group_ids: list[SecurityGroupId] = Field(
         default_factory=list,
@@ -83,7 +86,9 @@ class EcsVariables(Variables):
         None, description="Whether jobs get a public address; by default, exactly in the pool's own public subnets."
     )
 
-    log_retention_days: Retention = Field(30, description="How long CloudWatch keeps the output of jobs; 0 is for ever.")
+    log_retention_days: Retention = Field(
+        30, description="How long CloudWatch keeps the output of jobs; 0 is for ever."
+    )
     container_insights: Literal["disabled", "enabled", "enhanced"] = Field(
         "disabled", description="Metrics of each task in CloudWatch, which AWS charges for."
     )
@@ -129,13 +134,13 @@ class EcsOutputs(Outputs):
     cluster_arn: str
     execution_role_arn: str
     task_role_arn: str
-    launcher_arn: str | None
+    launcher_arn: str | None = None
     """The role to assume, or the user that keys are made for; None with ambient credentials."""
     log_group: str
     repository_url: str
     subnet_ids: list[str]
     security_group_ids: list[str]
     assign_public_ip: bool
-    kms_key_arn: str | None
+    kms_key_arn: str | None = None
     prefix: str
     """What the names of task definitions and secrets of this pool begin with; ends in the pool's id."""

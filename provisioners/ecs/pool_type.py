@@ -1,0 +1,165 @@
+"""The pool types `ecs:push` and `ecs`: what they are made of, who may make them, and how their keys come and go."""
+
+from __future__ import annotations
+
+import configparser
+import os
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from poolform.core.plugins import hookimpl
+from poolform.core.pools.contract import Connection, PoolType, Provider
+from poolform.provisioners.ecs import cleanup, identity, keys, session
+from poolform.provisioners.ecs.job_variables import JOB_CONFIGURATION, EcsJobVariables
+from poolform.provisioners.ecs.launcher import EcsLauncher
+from poolform.provisioners.ecs.permissions import KEYS
+from poolform.provisioners.ecs.variables import EcsOutputs, EcsVariables
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from poolform.core.pools.contract import Credential, Finding, Identity
+    from poolform.core.runs.launchers import Json, Launcher
+
+NOUNS: Mapping[str, str] = {
+    "aws_cloudwatch_log_group": "a log group {name} for the output of jobs",
+    "aws_default_security_group": "closed default security group for the network",
+    "aws_ecr_lifecycle_policy": "a rule for {repository}: untagged images expire",
+    "aws_ecr_repository": "an ECR repository named {name}",
+    "aws_ecs_cluster": "an ECS cluster named {name}",
+    "aws_ecs_cluster_capacity_providers": "use of Fargate and Fargate Spot in {cluster_name}",
+    "aws_eip": "a public address for the NAT gateway",
+    "aws_iam_policy": "a policy {name}: launching jobs of this pool, and nothing else",
+    "aws_iam_role": "a role {name}",
+    "aws_iam_role_policy": "grant {role} its permissions",
+    "aws_iam_role_policy_attachment": "grant {role} the permissions of a policy",
+    "aws_iam_user": "a user {name}",
+    "aws_iam_user_policy_attachment": "grant {user} the permissions of a policy",
+    "aws_internet_gateway": "an internet gateway",
+    "aws_kms_alias": "a name for the encryption key, {name}",
+    "aws_kms_key": "an encryption key for images, job output and job secrets",
+    "aws_kms_key_policy": "grant CloudWatch the use of the encryption key",
+    "aws_nat_gateway": "a NAT gateway",
+    "aws_route": "a route to {destination_cidr_block}",
+    "aws_route_table": "a route table",
+    "aws_route_table_association": "use of a route table in a subnet",
+    "aws_security_group": "a security group {name}, which lets jobs call out and nothing in",
+    "aws_subnet": "a subnet {cidr_block} in {availability_zone}",
+    "aws_vpc": "a network {cidr_block}",
+    "aws_vpc_endpoint": "a direct way from the network to S3",
+    "aws_vpc_security_group_egress_rule": "a way out of the network to {cidr_ipv4}",
+    "terraform_data": "a note of how things stood at the first apply",
+}
+
+
+class EcsPush(PoolType):
+    """Fargate tasks that get all they need in their environment, so that nothing has to listen."""
+
+    slug = "ecs:push"
+    title = "Amazon ECS, push"
+    description = "Fargate tasks launched from anywhere; jobs need no route back."
+    variables = EcsVariables
+    outputs = EcsOutputs
+    job_variables = EcsJobVariables
+    job_configuration = JOB_CONFIGURATION
+    providers: ClassVar[Mapping[str, Provider]] = {"aws": Provider("hashicorp/aws", "~> 5.100")}
+    templates = files("poolform.templates") / "ecs"
+    nouns = NOUNS
+
+    def discover(self) -> Mapping[str, Json]:
+        """Return the region that AWS's own tools would use."""
+        region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or _configured_region()
+        return {"region": region} if region else {}
+
+    def identity(self, variables: EcsVariables) -> Identity:
+        """Return who the environment's AWS credentials belong to."""
+        return identity.identify(variables.region)
+
+    def preflight(self, variables: EcsVariables, resources: Sequence[str]) -> Iterable[Finding]:
+        """Ask IAM about each permission that these resource types, and the launcher's key, need."""
+        return identity.check(variables.region, resources, KEYS if variables.credentials == "key" else ())
+
+    def connect(self, variables: EcsVariables, outputs: EcsOutputs) -> Connection:
+        """Say where and as whom jobs run, and where their images and output go."""
+        network = {
+            "subnets": outputs.subnet_ids,
+            "securityGroups": outputs.security_group_ids,
+            "assignPublicIp": "ENABLED" if outputs.assign_public_ip else "DISABLED",
+        }
+        return Connection(
+            settings={
+                "region": variables.region,
+                "credentials": variables.credentials,
+                "tags": {**variables.tags, "poolform-pool-id": outputs.prefix.rsplit("-", 1)[-1]},
+                **outputs.model_dump(),
+            },
+            job_defaults={
+                "cluster": outputs.cluster_arn,
+                "execution_role_arn": outputs.execution_role_arn,
+                "task_role_arn": outputs.task_role_arn,
+                "network_configuration": network,
+            },
+            image_namespace=outputs.repository_url,
+        )
+
+    def launcher(self, connection: Connection, credential: Credential | None) -> Launcher:
+        """Return a launcher that acts as the pool's launcher identity."""
+        return EcsLauncher(session.Clients.of_launcher(connection.settings, credential), connection.settings)
+
+    def wants_key(self, variables: EcsVariables) -> bool:
+        """Say whether the pool is to have an access key."""
+        return variables.credentials == "key"
+
+    def issued(self, variables: EcsVariables, connection: Connection) -> Sequence[str]:
+        """Return the ids of the keys of the launcher user."""
+        return keys.issued(connection)
+
+    def mint(self, variables: EcsVariables, connection: Connection) -> Credential:
+        """Make an access key of the launcher user."""
+        return keys.mint(connection)
+
+    def revoke(self, variables: EcsVariables, connection: Connection, key_id: str) -> None:
+        """Delete an access key of the launcher user."""
+        keys.revoke(connection, key_id)
+
+    def authenticate(self, connection: Connection, credential: Credential | None) -> Finding:
+        """List the pool's tasks as its launcher."""
+        return keys.authenticate(connection, credential)
+
+    def disconnect(self, connection: Connection, credential: Credential | None) -> None:
+        """Stop the pool's tasks, and delete their definitions and secrets."""
+        cleanup.disconnect(connection, credential)
+
+
+class Ecs(EcsPush):
+    """The same infrastructure, for people who keep a worker near it."""
+
+    slug = "ecs"
+    title = "Amazon ECS"
+    description = "Fargate tasks launched by a worker that runs near the pool."
+
+
+@hookimpl
+def poolform_pool_types() -> list[type[PoolType]]:
+    """Return both ways of ECS."""
+    return [EcsPush, Ecs]
+
+
+@hookimpl
+def poolform_block_types() -> list[type[keys.AwsCredentials]]:
+    """Return the block that an access key is kept in."""
+    return [keys.AwsCredentials]
+
+
+def _configured_region() -> str | None:
+    """Read the profile's region as AWS's tools would, without waiting for boto3 to load."""
+    parser = configparser.ConfigParser()
+    path = Path(os.environ.get("AWS_CONFIG_FILE") or "~/.aws/config").expanduser()
+    profile = os.environ.get("AWS_PROFILE", "default")
+    try:
+        parser.read(path, encoding="utf-8")
+        section = profile if profile == "default" else f"profile {profile}"
+        return parser.get(section, "region", fallback=None)
+    except (configparser.Error, OSError, UnicodeDecodeError):
+        return None
