@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+WHEEL_VENV := build/wheel-venv
 STAMP := $(VENV)/.installed
 
 help:            ## say what can be made
@@ -13,7 +14,7 @@ $(BIN)/python:
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 
 $(STAMP): $(BIN)/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable '.[embedded,postgresql,aws]' --group dev
+	$(BIN)/python -m pip install --quiet --editable '.[embedded,postgresql,aws,testing]' --group dev
 	mkdir -p .typecheck && ln -sfn .. .typecheck/poolform
 	touch $@
 
@@ -27,10 +28,20 @@ quickstart: $(VENV)/.quickstart  ## provision a pool on this machine and run a f
 test: $(STAMP)   ## run the tests
 	$(BIN)/python -m pytest -n auto
 
+test-wheel: $(STAMP)  ## run the tests against the built wheel, in an environment of its own
+	rm -rf build dist $(WHEEL_VENV)
+	$(BIN)/python -m build --wheel --outdir dist . >/dev/null
+	$(PYTHON) -m venv $(WHEEL_VENV)
+	$(WHEEL_VENV)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(WHEEL_VENV)/bin/python -m pip install --quiet "$$(ls dist/*.whl)[embedded,postgresql,aws,testing]" --group dev
+	$(WHEEL_VENV)/bin/python -m pytest -n auto
+
 lint: $(STAMP)   ## ruff, mypy --strict, terraform fmt
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	@if command -v terraform >/dev/null; then \
+	  find tests examples templates -name '*.tf' -print0 | xargs -0 -r terraform fmt -check; fi
 
 fix: $(STAMP)    ## mend what ruff can mend
 	$(BIN)/ruff check --fix .
@@ -39,4 +50,4 @@ fix: $(STAMP)    ## mend what ruff can mend
 bench: $(STAMP)  ## measure, with the rival and the limit in the same run
 	$(BIN)/python benchmarks/run.py
 
-.PHONY: help quickstart test lint fix bench
+.PHONY: help quickstart test test-wheel lint fix bench

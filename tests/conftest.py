@@ -8,8 +8,10 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,7 @@ def home(tmp_path, monkeypatch):
     """A throw-away POOLFORM_HOME, so that no test touches the person's own."""
     folder = tmp_path / "home"
     for name in list(os.environ):
-        if name.startswith("POOLFORM_"):
+        if name.startswith("POOLFORM_") and name != "POOLFORM_TESTS_REQUIRE":
             monkeypatch.delenv(name)
     monkeypatch.setenv("POOLFORM_HOME", str(folder))
     # Nobody's own mirrors or plugin cache: a test that needs some says so.
@@ -110,3 +112,47 @@ def _postgresql(folder, program, *arguments):
             (*as_user, program, *arguments, "-D", str(folder / "data")),
             check=True, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
         )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a command line ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self):
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def poolform(tmp_path):
+    """A function that runs `poolform …` as a person would, in a process of its own, and returns how it ended."""
+
+    def run(*args, stdin=None, **env):
+        done = subprocess.run(
+            [Path(sys.executable).with_name("poolform"), *map(str, args)],
+            env={**os.environ, **{name: str(value) for name, value in env.items()}},
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            timeout=120,
+            check=False,
+        )
+        return Result(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Let a skip be a failure for what POOLFORM_TESTS_REQUIRE names: CI brings it up, so it must be there."""
+    outcome = yield
+    report = outcome.get_result()
+    required = os.environ.get("POOLFORM_TESTS_REQUIRE", "").split()
+    if report.skipped and not hasattr(report, "wasxfail") and any(item.get_closest_marker(name) for name in required):
+        report.outcome = "failed"

@@ -2,25 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
-
-@dataclass(frozen=True)
-class Result:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self):
-        return json.loads(self.out)
 
 
 @pytest.fixture
@@ -31,32 +15,12 @@ def cloud(tmp_path):
 
 
 @pytest.fixture
-def run(home, cloud, tmp_path):
-    """Return a function that runs `poolform …` and returns how it ended."""
-
-    def run(*args, stdin=None, **env):
-        environment = {
-            **os.environ,
-            "POOLFORM_PLUGINS": "mortal",
-            "PYTHONPATH": str(Path(__file__).parent),
-            "MORTAL_CLOUD": str(cloud),
-            **env,
-        }
-        program = Path(sys.executable).with_name("poolform")
-        done = subprocess.run(
-            [program, *map(str, args)],
-            env=environment,
-            input=stdin,
-            stdin=subprocess.DEVNULL if stdin is None else None,
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            timeout=120,
-            check=False,
-        )
-        return Result(done.returncode, done.stdout, done.stderr)
-
-    return run
+def run(home, cloud, poolform, monkeypatch):
+    """The command line with the mortal pool type."""
+    monkeypatch.setenv("POOLFORM_PLUGINS", "mortal")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("MORTAL_CLOUD", str(cloud))
+    return poolform
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import signal
+import time
 from pathlib import Path
 from typing import ClassVar
 
@@ -49,6 +50,11 @@ class Mortal(PoolType):
     templates = Path(__file__).with_name("mortal_templates")
     nouns: ClassVar = {"terraform_data": "a thing at {input}"}
 
+    revision = int(os.environ.get("MORTAL_REVISION", "1"))
+
+    def migrate(self, revision, variables):
+        return {**variables, "size": variables["size"] + 1}
+
     def identity(self, variables):
         step("identity")
         return Identity("tester", os.environ.get("MORTAL_ACCOUNT", variables.account), "here")
@@ -72,11 +78,13 @@ class Mortal(PoolType):
 
     def issued(self, variables, connection):
         step("issued")
-        return sorted(path.name for path in cloud("keys").iterdir())
+        place = connection.settings["place"]
+        return sorted(path.name for path in cloud("keys").iterdir() if path.name.startswith(place))
 
     def mint(self, variables, connection):
         step("mint")
-        key_id, secret = f"key-{secrets.token_hex(4)}", f"secret-{secrets.token_hex(12)}"
+        key_id = f"{connection.settings['place']}-key-{secrets.token_hex(4)}"
+        secret = f"secret-{secrets.token_hex(12)}"
         (cloud("keys") / key_id).write_text(secret)
         step("minted")
         return Credential("mortal-key", {"secret": secret}, key_id)
@@ -110,6 +118,7 @@ def poolform_pool_types():
 @hookimpl
 def poolform_review_plan(pool, plan):
     step("review")
+    time.sleep(float(os.environ.get("MORTAL_WAIT", "0")))
     if pool.variables.get("size", 0) > 10:
         from poolform import Review
 

@@ -97,6 +97,7 @@ def test_a_second_person_is_told_who_is_at_it(run, home):
 
 def test_keys_that_no_block_holds_are_revoked(run, cloud, home):
     assert run(*CREATE).code == 0
-    (cloud / "keys" / "key-stray").write_text("left by a crash")
+    (key,) = (cloud / "keys").iterdir()
+    (cloud / "keys" / f"{key.name}-stray").write_text("left by a crash")
     assert run("work-pool", "provision-infra", "p", "--set", "size=2", "--yes").code == 0
     undisturbed(run, cloud, home)
