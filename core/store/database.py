@@ -139,6 +139,10 @@ class Store(ABC, Generic[S]):
         finally:
             self._mine.busy = False
 
+    def now(self) -> float:
+        """Return the store's time, in seconds since the epoch: one clock for all who share the database."""
+        return self._session().now()
+
     @abstractmethod
     def wake(self) -> Wake:
         """Return a new waiter for changes; close it after use. It belongs to one thread."""

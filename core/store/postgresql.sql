@@ -47,7 +47,7 @@ CREATE TABLE flow_runs (
 );
 CREATE INDEX ix_flow_runs_created_at ON flow_runs (created_at);
 CREATE INDEX ix_flow_runs_deployment_id_created_at ON flow_runs (deployment_id, created_at);
-CREATE INDEX ix_flow_runs_due ON flow_runs (pool_id, scheduled_at) WHERE state = 'scheduled';
+CREATE INDEX ix_flow_runs_due ON flow_runs (queue_id, scheduled_at) WHERE state = 'scheduled';
 CREATE INDEX ix_flow_runs_held ON flow_runs (pool_id, lease_expires_at) WHERE worker_id IS NOT NULL;
 CREATE INDEX ix_flow_runs_pool_id_created_at ON flow_runs (pool_id, created_at);
 CREATE INDEX ix_flow_runs_state_created_at ON flow_runs (state, created_at);

@@ -28,8 +28,9 @@ ACTIVE: tuple[str, ...] = ("pending", "submitted", "running")
 class FlowRun(Record):
     """One execution of a flow; the same run through all its attempts, of which the times are the last one's.
 
-    `worker_id` and `lease_expires_at` say who supervises it. `handle` names its job on the platform. `removed` says
-    that nothing of the job is left there. `deployment`, `pool` and `queue` are names, None for what is gone by now.
+    `worker_id` and `lease_expires_at` say who supervises it. `handle` names its job on the platform, `log_cursor` is
+    the supervisor's bookmark in its log, and `removed` says that nothing of it is left there. `deployment`, `pool` and
+    `queue` are names, None for what is gone by now.
     """
 
     JSON = frozenset({"parameters", "job_variables", "tags", "log_cursor"})
@@ -164,9 +165,15 @@ def submit(
 def enter(tx: Transaction, changes: Sequence[tuple[str, str, str | None]]) -> None:
     """Remember states that runs just entered: (run id, state, reason)."""
     now = tx.now()
-    tx.execute_many(
-        _ENTER, [{"run": run, "state": state, "at": now, "reason": reason} for run, state, reason in changes]
-    )
+    enter_at(tx, [(run, state, now, reason) for run, state, reason in changes])
+
+
+def enter_at(tx: Transaction, changes: Sequence[tuple[str, str, float, str | None]]) -> None:
+    """Remember states that runs entered: (run id, state, when, reason)."""
+    if changes:
+        tx.execute_many(
+            _ENTER, [{"run": run, "state": state, "at": at, "reason": reason} for run, state, at, reason in changes]
+        )
 
 
 def find(tx: Transaction, run_id: str) -> FlowRun | None:

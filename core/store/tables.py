@@ -239,7 +239,7 @@ flow_runs = Table(
     _maybe("idempotency_key"),
     UniqueConstraint("deployment_id", "idempotency_key"),
     # What is due, and what is held, stays small however many runs are past: these two are partial.
-    Index("ix_flow_runs_due", "pool_id", "scheduled_at", **_where("state = 'scheduled'")),
+    Index("ix_flow_runs_due", "queue_id", "scheduled_at", **_where("state = 'scheduled'")),
     Index("ix_flow_runs_held", "pool_id", "lease_expires_at", **_where("worker_id IS NOT NULL")),
     Index(None, "created_at"),
     Index(None, "state", "created_at"),

@@ -75,7 +75,7 @@ def upgrade() -> None:
         )
         batch_op.create_index(
             "ix_flow_runs_due",
-            ["pool_id", "scheduled_at"],
+            ["queue_id", "scheduled_at"],
             unique=False,
             sqlite_where=sa.text("state = 'scheduled'"),
             postgresql_where=sa.text("state = 'scheduled'"),

@@ -1,0 +1,212 @@
+"""Claiming: which runs a worker takes next, in one transaction."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from poolform.core.store import runs
+from poolform.core.store.rows import read
+from poolform.core.store.runs import FlowRun
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from poolform.core.store.database import Row, Transaction
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a claim did: runs that are now the worker's, and runs cancelled for want of a place ("cancel-new")."""
+
+    runs: Sequence[FlowRun]
+    cancelled: Sequence[str]
+
+
+@dataclass
+class _Room:
+    """How many more runs fit into the pool, each limited queue and each limited deployment."""
+
+    pool: int
+    queues: dict[str, int]
+    deployments: dict[str, int]
+
+    def take(self, run: FlowRun) -> bool:
+        """Take a place for `run` if there is one."""
+        places = [
+            (limits, key)
+            for limits, key in ((self.queues, run.queue_id), (self.deployments, run.deployment_id))
+            if key in limits
+        ]
+        if self.pool < 1 or any(limits[key] < 1 for limits, key in places if key):
+            return False
+        self.pool -= 1
+        for limits, key in places:
+            if key:
+                limits[key] -= 1
+        return True
+
+    def full_deployments(self) -> list[str]:
+        """Return the ids of the deployments that have no place left."""
+        return [key for key, left in self.deployments.items() if left < 1]
+
+
+def claim(tx: Transaction, pool_id: str, worker_id: str, *, lease: float, most: int, only: str | None = None) -> Claim:
+    """Take up to `most` due runs of a ready, unpaused pool: by queue priority, then by time, within all limits.
+
+    `only` is the id of the one run to take. A deployment's limit counts its runs in this pool.
+    """
+    now = tx.now()
+    pool = tx.execute("SELECT state, paused, concurrency_limit FROM work_pools WHERE id = :pool", {"pool": pool_id})
+    if not pool or pool[0]["state"] != "ready" or pool[0]["paused"]:
+        return Claim((), ())
+    queues = tx.execute(
+        "SELECT id, priority, concurrency_limit FROM work_queues WHERE pool_id = :pool AND NOT paused "
+        "ORDER BY priority, id",
+        {"pool": pool_id},
+    )
+    limited = tx.execute(
+        "SELECT id, concurrency_limit, collision FROM deployments "
+        "WHERE pool_id = :pool AND concurrency_limit IS NOT NULL",
+        {"pool": pool_id},
+    )
+    room = _room(tx, pool_id, pool[0], queues, limited, most)
+    claimed: list[FlowRun] = []
+    for _, group in groupby(queues, key=lambda queue: queue["priority"]):
+        lanes = [queue["id"] for queue in group]
+        while new := _next(tx, lanes, room, now, only):
+            claimed += _hold(tx, new, worker_id, now + lease)
+    cancelled: list[str] = []
+    for deployment in limited:
+        if deployment["collision"] == "cancel-new" and room.deployments[deployment["id"]] < 1:
+            cancelled += _cancel_due(tx, deployment, now)
+    return Claim(claimed, cancelled)
+
+
+def _room(tx: Transaction, pool_id: str, pool: Row, queues: Sequence[Row], limited: Sequence[Row], most: int) -> _Room:
+    limits = [row["concurrency_limit"] for row in (pool, *queues, *limited)]
+    if all(limit is None for limit in limits):
+        return _Room(most, {}, {})
+    if tx.dialect == "postgresql":
+        # Two workers that count at once would both find the last place free, so those who count take turns.
+        tx.execute("SELECT 1 FROM work_pools WHERE id = :pool FOR NO KEY UPDATE", {"pool": pool_id})
+    active = tx.execute(
+        "SELECT queue_id, deployment_id, count(*) AS n FROM flow_runs WHERE pool_id = :pool AND worker_id IS NOT NULL "
+        "AND state IN ('pending', 'submitted', 'running') GROUP BY queue_id, deployment_id",
+        {"pool": pool_id},
+    )
+    by_queue: Counter[str] = Counter()
+    by_deployment: Counter[str] = Counter()
+    for row in active:
+        by_queue[row["queue_id"]] += row["n"]
+        by_deployment[row["deployment_id"]] += row["n"]
+    limit = pool["concurrency_limit"]
+    return _Room(
+        most if limit is None else min(most, limit - by_queue.total()),
+        {q["id"]: q["concurrency_limit"] - by_queue[q["id"]] for q in queues if q["concurrency_limit"] is not None},
+        {d["id"]: d["concurrency_limit"] - by_deployment[d["id"]] for d in limited},
+    )
+
+
+def _next(tx: Transaction, lanes: Collection[str], room: _Room, now: float, only: str | None) -> list[FlowRun]:
+    """Return due runs of queues of equal priority that have a place, oldest first; none when there are no more."""
+    while room.pool > 0:
+        full = room.full_deployments()
+        due = sorted(
+            (
+                run
+                for lane in lanes
+                if room.queues.get(lane, 1) > 0
+                for run in _due(tx, lane, full, now, room.pool, only)
+            ),
+            key=lambda run: (run.scheduled_at, run.created_at),
+        )
+        placed = [run for run in due if room.take(run)]
+        if placed or not due:
+            return placed
+        # None of these had a place, because a deployment is full; others may be due behind them.
+        if room.full_deployments() == full:
+            return []
+    return []
+
+
+def _due(tx: Transaction, queue_id: str, full: Sequence[str], now: float, most: int, only: str | None) -> list[FlowRun]:
+    conditions = ["r.queue_id = :queue", "r.state = 'scheduled'", "r.scheduled_at <= :now", "d.paused IS NOT TRUE"]
+    values: dict[str, Any] = {"queue": queue_id, "now": now, "most": most}
+    if full:
+        values |= {f"full_{n}": deployment for n, deployment in enumerate(full)}
+        names = ", ".join(f":full_{n}" for n in range(len(full)))
+        conditions.append(f"(r.deployment_id IS NULL OR r.deployment_id NOT IN ({names}))")
+    if only is not None:
+        values["only"] = only
+        conditions.append("r.id = :only")
+    skip = " FOR UPDATE OF r SKIP LOCKED" if tx.dialect == "postgresql" else ""
+    sql = f"{runs.SELECT} WHERE {' AND '.join(conditions)} ORDER BY r.scheduled_at LIMIT :most{skip}"
+    return [read(FlowRun, row) for row in tx.execute(sql, values)]
+
+
+def _hold(tx: Transaction, due: Sequence[FlowRun], worker_id: str, until: float) -> list[FlowRun]:
+    now = tx.now()
+    tx.execute_many(
+        "UPDATE flow_runs SET state = 'pending', reason = NULL, worker_id = :worker, lease_expires_at = :until, "
+        "claimed_at = :now WHERE id = :id",
+        [{"id": run.id, "worker": worker_id, "until": until, "now": now} for run in due],
+    )
+    runs.enter(tx, [(run.id, "pending", None) for run in due])
+    return [
+        replace(run, state="pending", reason=None, worker_id=worker_id, lease_expires_at=until, claimed_at=now)
+        for run in due
+    ]
+
+
+def _cancel_due(tx: Transaction, deployment: Row, now: float) -> list[str]:
+    """Cancel what is due of a full deployment whose new runs are not to wait; a retry is not new."""
+    reason = f"its deployment's limit of {deployment['concurrency_limit']} runs was reached"
+    rows = tx.execute(
+        "UPDATE flow_runs SET state = 'cancelled', reason = :reason, ended_at = :now WHERE deployment_id = :deployment "
+        "AND state = 'scheduled' AND scheduled_at <= :now AND attempt = 1 RETURNING id",
+        {"reason": reason, "now": now, "deployment": deployment["id"]},
+    )
+    cancelled = [row["id"] for row in rows]
+    runs.enter(tx, [(run_id, "cancelled", reason) for run_id in cancelled])
+    return cancelled
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """Which pools a worker should see to: `due` have runs to claim, `attend` runs to take over or to cancel.
+
+    `next_at` is when the next run that now waits will be due, None where none does.
+    """
+
+    due: frozenset[str]
+    attend: frozenset[str]
+    next_at: float | None
+
+
+def look(tx: Transaction, worker_id: str, pool_id: str | None = None) -> Outlook:
+    """Look what there is to do, in all pools or in one. Cheap, and changes nothing."""
+    now = tx.now()
+    one = "AND {} = :pool" if pool_id is not None else ""
+    values = {"pool": pool_id} if pool_id is not None else {}
+    waiting = tx.execute(
+        "SELECT q.pool_id, (SELECT min(r.scheduled_at) FROM flow_runs r "  # noqa: S608 - constants
+        "WHERE r.queue_id = q.id AND r.state = 'scheduled') AS next_at "
+        "FROM work_queues q JOIN work_pools p ON p.id = q.pool_id "
+        f"WHERE p.state = 'ready' AND NOT p.paused AND NOT q.paused {one.format('q.pool_id')}",
+        values,
+    )
+    held = tx.execute(
+        "SELECT DISTINCT pool_id FROM flow_runs WHERE worker_id IS NOT NULL "  # noqa: S608 - constants
+        "AND (lease_expires_at < :now OR (worker_id = :worker AND cancel_requested "
+        f"AND state IN ('pending', 'submitted', 'running'))) {one.format('pool_id')}",
+        {"now": now, "worker": worker_id, **values},
+    )
+    later = [row["next_at"] for row in waiting if row["next_at"] is not None and row["next_at"] > now]
+    return Outlook(
+        frozenset(row["pool_id"] for row in waiting if row["next_at"] is not None and row["next_at"] <= now),
+        frozenset(row["pool_id"] for row in held),
+        min(later, default=None),
+    )

@@ -1,0 +1,230 @@
+"""From a claimed run to its job: build, store the request, launch, store the handle."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Protocol
+
+from poolform.core.dispatch.tasks import Backoff, Stage, Task, clock
+from poolform.core.errors import PoolformError
+from poolform.core.runs.launchers import Job, LaunchRefused, NoCapacity, Prepares, Unavailable, Unknowable
+from poolform.core.store import deployments, leases
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from poolform.core.dispatch.tasks import Tasks
+    from poolform.core.runs.launchers import Launcher
+    from poolform.core.store.deployments import Deployment
+    from poolform.core.store.pools import WorkPool
+    from poolform.core.store.runs import FlowRun
+
+    JobBuilder = Callable[[WorkPool, Deployment | None, FlowRun], Job]
+
+UNCERTAIN = "launch uncertain: launching it was interrupted, and {} cannot say any more whether a job was started"
+_FIRST_LOOK = 0.1  # seconds after a launch, to see the job running; a job that ends before is news in itself
+_FLUSH = 0.25  # seconds of launching after which the handles so far are stored
+
+
+class Seal(Protocol):
+    """Encrypts requests that hold secrets: the store keeps no secret in clear."""
+
+    def seal(self, text: str) -> str:
+        """Return `text` encrypted."""
+
+    def unseal(self, token: str) -> str:
+        """Return what `seal` was given. Raises PoolformError when the key is not here."""
+
+
+class Launching:
+    """The launching half of a supervisor. One thread; every method may raise StoreError and be called again."""
+
+    def __init__(
+        self, tasks: Tasks, pool: WorkPool, launcher: Launcher, build_job: JobBuilder, seal: Seal | None
+    ) -> None:
+        self.tasks, self.pool, self.launcher, self.build_job, self._seal = tasks, pool, launcher, build_job, seal
+        self.backoff = Backoff(30.0)
+        """Set while the platform can't be asked; shared with the other half."""
+        self.no_room = Backoff(60.0)
+        """Set while the platform has no room."""
+        self.pace = 0.01
+        """Seconds that one launch takes, about."""
+
+    def build(self) -> None:
+        """Make the jobs of newly claimed runs and store their requests, all in one transaction."""
+        fresh = self.tasks.at(Stage.BUILD)
+        if not fresh:
+            return
+        with self.tasks.store.read() as tx:
+            now = tx.now()
+            known = {
+                key: deployments.by_id(tx, key) for key in {task.run.deployment_id for task in fresh} if key is not None
+            }
+        made: list[tuple[Task, str]] = []
+        for task in fresh:
+            try:
+                made.append((task, self._request(known.get(task.run.deployment_id or ""), task.run)))
+            except Unavailable as exc:
+                self.unavailable(exc)
+                break
+            except (PoolformError, LaunchRefused) as exc:
+                self.end(task, "crashed", now, _sentence(exc))
+            except Exception as exc:  # noqa: BLE001 - a plugin's mistake ends one run, not the worker
+                self.end(task, "crashed", now, f"its job could not be made: {type(exc).__name__}: {exc}")
+        self.tasks.save()
+        if made:
+            self._store(made)
+
+    def ask(self) -> None:
+        """Ask the platform about runs whose last owner may have launched them."""
+        for task in self.tasks.at(Stage.ASK):
+            if self.backoff.waiting:
+                return
+            with self.tasks.store.read() as tx:
+                now, cancelled = tx.now(), leases.cancel_requested(tx, task.run)
+            try:
+                handle = self._find(task, now)
+            except Unavailable as exc:
+                self.unavailable(exc)
+                return
+            except Unknowable:
+                self.end(task, "crashed", now, UNCERTAIN.format(self.pool.type))
+            except Exception as exc:  # noqa: BLE001 - it does not know, for whatever reason
+                self.end(task, "crashed", now, f"launch uncertain: {type(exc).__name__}: {exc}")
+            else:
+                self.backoff.succeed()
+                if handle is not None:
+                    self._launched(task, handle, now)
+                elif cancelled:
+                    self.end(task, "cancelled", now, "cancelled before it was launched")
+                else:
+                    task.stage = Stage.LAUNCH
+        self.tasks.save()
+
+    def launch(self) -> None:
+        """Launch what is ready to be, storing handles as they come."""
+        flushed = clock()
+        for task in self.tasks.at(Stage.LAUNCH):
+            if self.backoff.waiting:
+                break
+            if not self.tasks.owned(task):
+                continue  # the lease ran out while this worker stood still: it may be somebody else's already
+            started = clock()
+            self._launch(task)
+            self.pace = 0.8 * self.pace + 0.2 * (clock() - started)
+            if clock() - flushed > _FLUSH:
+                self.tasks.save()
+                flushed = clock()
+        self.tasks.save()
+
+    def end(self, task: Task, state: str, at: float, reason: str | None) -> None:
+        """Note how a run without a job ended."""
+        task.enter(state, at, reason, ended_at=at, logs_done=True)  # type: ignore[arg-type]
+        task.stage = Stage.CLEAR
+
+    def _request(self, deployment: Deployment | None, run: FlowRun) -> str:
+        job = self.build_job(self.pool, deployment, run)
+        if job.secrets and self.launcher.secrets == "none":
+            raise LaunchRefused(
+                f"{self.pool.type} has no way to hand secrets to a job: {', '.join(sorted(job.secrets))}"
+            )
+        if job.secrets and self._seal is None:
+            raise LaunchRefused("its job has secrets, and this worker has no key to store them encrypted")
+        limit, size = self.launcher.payload_limit, payload_size(job)
+        if limit is not None and size > limit:
+            raise LaunchRefused(
+                f"its command and environment take {size:,} bytes, and {self.pool.type} takes at most {limit:,}"
+            )
+        if isinstance(self.launcher, Prepares):
+            job = Job(**{**vars(job), "request": self.launcher.prepare(job)})
+        text = job.to_json()
+        return json.dumps({"sealed": self._seal.seal(text)}) if job.secrets and self._seal else text
+
+    def _store(self, made: list[tuple[Task, str]]) -> None:
+        with self.tasks.store.write(notify=False) as tx:
+            now = tx.now()
+            results = [leases.store_request(tx, task.run, request) for task, request in made]
+        for (task, request), result in zip(made, results, strict=True):
+            if result == "stored":
+                task.request, task.stage = request, Stage.LAUNCH
+            elif result == "cancelled":
+                self.end(task, "cancelled", now, "cancelled before it was launched")
+            else:
+                self.tasks.drop(task)
+
+    def _job(self, task: Task) -> Job:
+        assert task.request is not None
+        text = task.request
+        if text.startswith('{"sealed"'):
+            if self._seal is None:
+                raise LaunchRefused("its job has secrets, and this worker has no key to read them")
+            text = self._seal.unseal(json.loads(text)["sealed"])
+        return Job.from_json(text)
+
+    def _find(self, task: Task, now: float) -> str | None:
+        """Ask for a job by its key. Raises Unknowable where None could not be trusted any more."""
+        handle = self.launcher.find(task.run.key)
+        if handle is None and now - (task.run.claimed_at or 0.0) > self.launcher.remembers.total_seconds():
+            raise Unknowable
+        return handle
+
+    def _launch(self, task: Task) -> None:
+        now = self.tasks.store.now()
+        try:
+            handle = self.launcher.launch(self._job(task))
+        except Unavailable as exc:
+            # It may have been launched. Asking first, next time, also notices when that can't be known any more.
+            task.stage = Stage.ASK
+            self.unavailable(exc)
+        except NoCapacity as exc:
+            self._put_back(task, exc)
+        except (LaunchRefused, PoolformError) as exc:
+            self.end(task, "crashed", now, _sentence(exc))
+        except Exception as exc:  # noqa: BLE001 - a plugin's mistake ends one run, not the worker
+            self._mistaken(task, exc, now)
+        else:
+            self.backoff.succeed()
+            self.no_room.succeed()
+            self._launched(task, handle, now)
+
+    def _mistaken(self, task: Task, mistake: Exception, now: float) -> None:
+        """Go on with a job that was started for all that the launcher raised what it must not; else end the run."""
+        try:
+            handle = self.launcher.find(task.run.key)
+        except Exception:  # noqa: BLE001 - it does not know, for whatever reason
+            handle = None
+        if handle is not None:
+            self._launched(task, handle, now)
+        else:
+            self.end(task, "crashed", now, f"launch uncertain: {type(mistake).__name__}: {mistake}")
+
+    def _launched(self, task: Task, handle: str, now: float) -> None:
+        task.enter("submitted", now, handle=handle, submitted_at=now)
+        task.stage, task.request = Stage.FOLLOW, None
+        task.look_at = task.logs_at = clock() + _FIRST_LOOK
+
+    def _put_back(self, task: Task, exc: NoCapacity) -> None:
+        pause = self.no_room.fail()
+        with self.tasks.store.write() as tx:
+            now = tx.now()
+            result = leases.put_back(
+                tx, task.run, attempt=task.run.attempt, at=now + pause, reason=f"no capacity: {_sentence(exc)}"
+            )
+        if result == "cancelled":
+            self.end(task, "cancelled", now, "cancelled before it was launched")
+        else:
+            self.tasks.drop(task)
+
+    def unavailable(self, exc: Exception) -> None:
+        """Wait before the platform is asked again."""
+        pause = self.backoff.fail()
+        self.tasks.listener.trouble(self.pool.name, f"{_sentence(exc)}; asking again in {pause:.1f} s")
+
+
+def payload_size(job: Job) -> int:
+    """Return how many bytes a job's command and environment take, as JSON."""
+    return len(json.dumps([job.command, dict(job.env)], ensure_ascii=False, separators=(",", ":")).encode())
+
+
+def _sentence(exc: Exception) -> str:
+    return str(exc) or type(exc).__name__

@@ -1,0 +1,175 @@
+"""A worker: watches the store, wakes the supervisors of pools that have something to do, keeps the leases."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from poolform.core.dispatch.claim import look
+from poolform.core.dispatch.supervise import Charge, Supervisor
+from poolform.core.dispatch.tasks import Backoff, Listener, clock
+from poolform.core.errors import StoreError
+from poolform.core.store import leases, workers
+from poolform.core.store.names import new_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from poolform.core.dispatch.launching import JobBuilder, Seal
+    from poolform.core.runs.launchers import Launcher
+    from poolform.core.store.database import Store, Wake
+    from poolform.core.store.pools import WorkPool
+
+LEASE = 30.0
+"""Seconds after which a dead worker's runs are taken over."""
+_STUCK = 300.0  # seconds in one round after which a supervisor counts as stuck, and its leases are left to run out
+_SPACING = 0.008  # seconds between two looks at the store, however busy that is
+_LOOK = 5.0  # seconds between two looks at most: a lease expires without anybody changing anything
+
+
+class Worker:
+    """A dispatching process, for one pool or for all; any number of them may share a store.
+
+    `launchers` returns a pool's launcher, `build_job` a run's job. A run whose job cannot be built, with a
+    PoolformError or any other, ends as crashed. `only` is the id of the one run to dispatch. `seal` encrypts the stored
+    requests of jobs that have secrets; without it such runs crash.
+
+    What it promises, whatever dies and whenever: no run is lost, and none is started twice. Retries are for flows that
+    failed (raised, or timed out); what crashed is not retried, as nobody knows how far it came.
+    """
+
+    def __init__(
+        self,
+        store: Store[Any],
+        launchers: Callable[[WorkPool], Launcher],
+        build_job: JobBuilder,
+        *,
+        pool: WorkPool | None = None,
+        only: str | None = None,
+        listener: Listener | None = None,
+        seal: Seal | None = None,
+        name: str | None = None,
+        lease: float = LEASE,
+    ) -> None:
+        self.id = new_id()
+        self.name = name or f"{socket.gethostname()}-{os.getpid()}"
+        self._charge = Charge(store, self.id, launchers, build_job, listener or Listener(), lease, seal, only)
+        self._store, self._pool_id = store, pool.id if pool else None
+        self._supervisors: dict[str, Supervisor] = {}
+        self._trouble = Backoff(10.0)
+        self._next_beat = 0.0
+        self._next_in: float | None = None  # seconds until the next run is due, when last looked
+        self._started = 0.0
+        self._stopping = False
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._reader, False)
+        os.set_blocking(self._writer, False)
+
+    def run(self, until: Callable[[], bool] | None = None) -> None:
+        """Dispatch until `stop` is called or `until()` is true; asked after each change of the store, and now and then.
+
+        Jobs in progress go on, and the next worker takes them over at once. Raises StoreError only where the store
+        cannot be reached at the start; later, it waits for the store to come back.
+        """
+        with self._store.wake() as wake:
+            self._started = self._store.now()
+            self._beat()
+            try:
+                while not self._stopping and not self._turn(until):
+                    self._rest(wake)
+            finally:
+                self._end()
+
+    def stop(self) -> None:
+        """Make `run` return soon. May be called from a signal handler or another thread, and more than once."""
+        self._stopping = True
+        with suppress(OSError):
+            os.write(self._writer, b"!")
+
+    def _turn(self, until: Callable[[], bool] | None) -> bool:
+        """Do what is due; say whether `until` is true."""
+        try:
+            if clock() >= self._next_beat:
+                self._beat()
+            with self._store.read() as tx:
+                outlook = look(tx, self.id, self._pool_id)
+                self._next_in = None if outlook.next_at is None else max(0.0, outlook.next_at - tx.now())
+            for pool_id in outlook.due | outlook.attend:
+                self._nudge(pool_id, due=pool_id in outlook.due, attend=pool_id in outlook.attend)
+            done = until is not None and until()
+        except StoreError as exc:
+            pause = self._trouble.fail()
+            self._charge.listener.trouble("", f"{exc.message} Trying again in {pause:.1f} s.")
+            return False
+        self._trouble.succeed()
+        return done
+
+    def _nudge(self, pool_id: str, *, due: bool, attend: bool) -> None:
+        supervisor = self._supervisors.get(pool_id)
+        if supervisor is None or not supervisor.nudge(due=due, attend=attend):
+            if supervisor is not None:
+                supervisor.join()
+            supervisor = self._supervisors[pool_id] = Supervisor(self._charge, pool_id)
+            supervisor.nudge(due=due, attend=attend)
+
+    def _beat(self) -> None:
+        """Say that this worker lives, and renew the leases of all that it supervises."""
+        for pool_id in [pool_id for pool_id, supervisor in self._supervisors.items() if supervisor.left]:
+            self._supervisors.pop(pool_id).join()
+        asked, lease = clock(), self._charge.lease
+        healthy = {
+            pool_id: supervisor
+            for pool_id, supervisor in self._supervisors.items()
+            if len(supervisor.tasks) and asked - supervisor.beat < _STUCK
+        }
+        with self._store.write(notify=False) as tx:
+            now = tx.now()
+            kept = {pool_id: leases.renew(tx, self.id, pool_id, lease=lease) for pool_id in healthy}
+            workers.save(
+                tx,
+                workers.Worker(
+                    self.id,
+                    self.name,
+                    self._pool_id,
+                    socket.gethostname(),
+                    os.getpid(),
+                    self._started,
+                    now,
+                    now + lease,
+                ),
+            )
+        for pool_id, supervisor in healthy.items():
+            supervisor.tasks.keep(kept[pool_id], asked, asked + lease)
+        self._next_beat = asked + lease / 3
+
+    def _rest(self, wake: Wake) -> None:
+        """Wait for a change of the store, for the next run to be due, for `stop`."""
+        rung = select.poll()
+        rung.register(self._reader, select.POLLIN)
+        if self._trouble.waiting:
+            rung.poll(1000 * max(0.0, self._trouble.until - clock()))
+            return
+        rung.poll(1000 * _SPACING)
+        times = [self._next_beat - clock(), min(_LOOK, self._charge.lease / 4)]
+        if self._next_in is not None:
+            times.append(self._next_in)
+        try:
+            wake.wait(max(0.0, min(times)), also=[self._reader])
+        except StoreError as exc:
+            self._charge.listener.trouble("", exc.message)
+            self._trouble.fail()
+
+    def _end(self) -> None:
+        for supervisor in self._supervisors.values():
+            supervisor.stop()
+        for supervisor in self._supervisors.values():
+            supervisor.join()
+        with suppress(StoreError), self._store.write() as tx:  # else the leases run out by themselves
+            leases.let_go(tx, self.id)
+            workers.delete(tx, self.id)
+        reader, writer, self._reader, self._writer = self._reader, self._writer, -1, -1
+        os.close(reader)
+        os.close(writer)

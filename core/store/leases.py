@@ -1,0 +1,150 @@
+"""What workers write about the runs that they hold. Every write names its owner: who lost the lease changes nothing.
+
+A run is held while `worker_id` is set: from being claimed until nothing of its job is left on the platform. Past
+`lease_expires_at` anybody may take it over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from poolform.core.store import runs
+from poolform.core.store.logs import storable
+from poolform.core.store.rows import assign, encode
+from poolform.core.store.runs import FlowRun
+
+if TYPE_CHECKING:
+    from poolform.core.store.database import Transaction
+
+_MINE = "id = :id AND worker_id = :worker_id AND attempt = :attempt"
+_PROGRESS = (
+    "state",
+    "reason",
+    "handle",
+    "submitted_at",
+    "started_at",
+    "ended_at",
+    "exit_code",
+    "log_cursor",
+    "logs_done",
+)
+_SAVE = f"UPDATE flow_runs SET {assign(_PROGRESS)} WHERE {_MINE}"  # noqa: S608 - constants
+
+
+@dataclass(frozen=True)
+class Held:
+    """A run that was taken over, with the request that its last owner had stored; None where it had not got so far."""
+
+    run: FlowRun
+    request: str | None
+
+
+def take_over(tx: Transaction, pool_id: str, worker_id: str, *, lease: float, most: int) -> list[Held]:
+    """Take up to `most` runs of a pool whose lease has expired, whatever became of their owner."""
+    now = tx.now()
+    skip = " FOR UPDATE SKIP LOCKED" if tx.dialect == "postgresql" else ""
+    found = tx.execute(
+        "SELECT id, request FROM flow_runs WHERE pool_id = :pool AND worker_id IS NOT NULL "  # noqa: S608
+        f"AND lease_expires_at < :now ORDER BY lease_expires_at LIMIT :most{skip}",
+        {"pool": pool_id, "now": now, "most": most},
+    )
+    for row in found:
+        tx.execute(
+            "UPDATE flow_runs SET worker_id = :worker, lease_expires_at = :until WHERE id = :id",
+            {"worker": worker_id, "until": now + lease, "id": row["id"]},
+        )
+    return [Held(runs.get(tx, row["id"]), row["request"]) for row in found]
+
+
+def renew(tx: Transaction, worker_id: str, pool_id: str, *, lease: float) -> set[str]:
+    """Keep what a worker holds in a pool for `lease` seconds from now; return the ids, those that it still holds."""
+    rows = tx.execute(
+        "UPDATE flow_runs SET lease_expires_at = :until "
+        "WHERE pool_id = :pool AND worker_id IS NOT NULL AND worker_id = :worker RETURNING id",
+        {"until": tx.now() + lease, "pool": pool_id, "worker": worker_id},
+    )
+    return {row["id"] for row in rows}
+
+
+def let_go(tx: Transaction, worker_id: str) -> None:
+    """Let all leases of a worker that leaves expire now, so that the next one need not wait."""
+    tx.execute(
+        "UPDATE flow_runs SET lease_expires_at = 0 WHERE worker_id IS NOT NULL AND worker_id = :worker",
+        {"worker": worker_id},
+    )
+
+
+def store_request(tx: Transaction, run: FlowRun, request: str) -> Literal["stored", "cancelled", "lost"]:
+    """Store what is about to be launched. After this, and only while the lease lasts, launching is right.
+
+    "cancelled": somebody asked for that in the meantime; nothing was stored.
+    """
+    stored = tx.change(
+        f"UPDATE flow_runs SET request = :request WHERE {_MINE} "  # noqa: S608 - constants
+        "AND state = 'pending' AND lease_expires_at > :now AND NOT cancel_requested",
+        {**_owner(run), "request": storable(request), "now": tx.now()},
+    )
+    if stored:
+        return "stored"
+    return "cancelled" if cancel_requested(tx, run) else "lost"
+
+
+def save(tx: Transaction, run: FlowRun) -> bool:
+    """Store how far a run has come. False: the lease was lost, nothing was stored."""
+    values = {column: getattr(run, column) for column in _PROGRESS}
+    if values["reason"] is not None:
+        values["reason"] = storable(values["reason"])
+    return bool(tx.change(_SAVE, {**encode(FlowRun, values), **_owner(run)}))
+
+
+def release(tx: Transaction, run: FlowRun) -> bool:
+    """Note that nothing of an ended run's job is left, and hold it no longer. False: the lease was lost."""
+    return bool(
+        tx.change(
+            "UPDATE flow_runs SET removed = TRUE, worker_id = NULL, lease_expires_at = NULL, request = NULL "  # noqa: S608
+            f"WHERE {_MINE}",
+            _owner(run),
+        )
+    )
+
+
+def put_back(
+    tx: Transaction, run: FlowRun, *, attempt: int, at: float, reason: str
+) -> Literal["back", "cancelled", "lost"]:
+    """Schedule a held run for later, with nothing left of this try but its logs.
+
+    "cancelled": somebody asked for that in the meantime; nothing was changed.
+    """
+    lock = " FOR UPDATE" if tx.dialect == "postgresql" else ""
+    rows = tx.execute(
+        f"SELECT cancel_requested FROM flow_runs WHERE {_MINE}{lock}",  # noqa: S608 - constants
+        _owner(run),
+    )
+    if not rows:
+        return "lost"
+    if rows[0]["cancel_requested"]:
+        return "cancelled"
+    runs.reschedule(tx, run.id, attempt=attempt, at=at, reason=storable(reason))
+    runs.enter(tx, [(run.id, "scheduled", storable(reason))])
+    return "back"
+
+
+def cancel_requested(tx: Transaction, run: FlowRun) -> bool:
+    """Say whether somebody asked to cancel a run that is still this owner's."""
+    rows = tx.execute(f"SELECT cancel_requested FROM flow_runs WHERE {_MINE}", _owner(run))  # noqa: S608 - constants
+    return bool(rows and rows[0]["cancel_requested"])
+
+
+def to_cancel(tx: Transaction, worker_id: str, pool_id: str) -> set[str]:
+    """Return the ids of the active runs that this worker holds in a pool and somebody asked to cancel."""
+    rows = tx.execute(
+        "SELECT id FROM flow_runs WHERE pool_id = :pool AND worker_id IS NOT NULL AND worker_id = :worker "
+        "AND cancel_requested AND state IN ('pending', 'submitted', 'running')",
+        {"pool": pool_id, "worker": worker_id},
+    )
+    return {row["id"] for row in rows}
+
+
+def _owner(run: FlowRun) -> dict[str, str | int | None]:
+    return {"id": run.id, "worker_id": run.worker_id, "attempt": run.attempt}
