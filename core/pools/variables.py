@@ -9,7 +9,7 @@ import json
 import re
 import tomllib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from pydantic import ValidationError
@@ -39,9 +39,8 @@ def from_file(path: Path) -> dict[str, Given]:
     except (OSError, UnicodeDecodeError) as exc:
         reason = getattr(exc, "strerror", None) or "it is not UTF-8 text"
         raise UsageError(f"The variables file {path} cannot be read: {reason}.") from exc
-    if path.suffix == ".toml":
-        return _from_toml(path, text)
-    return _from_yaml(path, text)
+    readers = {".toml": _from_toml, ".json": _from_json}
+    return readers.get(path.suffix, _from_yaml)(path, text)
 
 
 def from_assignments(assignments: Iterable[str], model: type[Variables]) -> dict[str, Given]:
@@ -122,21 +121,42 @@ def _parsed(text: str) -> Json:
         return text
 
 
-def _from_yaml(path: Path, text: str) -> dict[str, Given]:
-    """JSON is read as the YAML that it is, for the sake of line numbers."""
+def _from_json(path: Path, text: str) -> dict[str, Given]:
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        values = json.loads(text)
+    except json.JSONDecodeError as exc:
+        raise UsageError(f"{path} line {exc.lineno}: this is not JSON: {exc.msg[:1].lower()}{exc.msg[1:]}.") from exc
+    return _given(path, text, values)
+
+
+def _from_yaml(path: Path, text: str) -> dict[str, Given]:
+    try:
         values = yaml.safe_load(text)
     except yaml.YAMLError as exc:
         mark = getattr(exc, "problem_mark", None)
         line = f" line {mark.line + 1}" if mark else ""
         raise UsageError(f"{path}{line}: {getattr(exc, 'problem', None) or 'this is not YAML'}.") from exc
-    if node is None:
-        return {}
-    if not isinstance(node, yaml.MappingNode):
+    return _given(path, text, {} if values is None else values)
+
+
+def _given(path: Path, text: str, values: Json) -> dict[str, Given]:
+    if not isinstance(values, dict):
         raise UsageError(f"{path} line 1: variables are a mapping of names to values.")
-    lines = {cast("str", key.value): key.start_mark.line + 1 for key, _ in node.value}
-    return {str(name): Given(value, f"{path} line {lines.get(str(name), 1)}") for name, value in values.items()}
+    lines = _lines(text)
+    return {
+        str(name): Given(value, f"{path} line {lines[str(name)]}" if str(name) in lines else str(path))
+        for name, value in values.items()
+    }
+
+
+def _lines(text: str) -> dict[str, int]:
+    """Return the line of each top-level key; JSON is read as the YAML that it nearly always is."""
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError:
+        return {}
+    pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+    return {str(key.value): key.start_mark.line + 1 for key, _ in pairs}
 
 
 def _from_toml(path: Path, text: str) -> dict[str, Given]:
