@@ -13,9 +13,9 @@ import re
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from poolform.core.errors import InvalidValues, UsageError, nearest
+from poolform.core.errors import InvalidValues, NotFound, UsageError, nearest
 from poolform.core.runs import schemas
-from poolform.core.runs.launchers import Job, LaunchRefused
+from poolform.core.runs.launchers import Job
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -106,12 +106,15 @@ def resolve(template: Mapping[str, Json], *overrides: Mapping[str, Json]) -> dic
     return _resolved(template, *overrides)[1]
 
 
-def build_job(pool: WorkPool, deployment: Deployment, run: FlowRun, *, runtime: Sequence[str]) -> Job:
+def build_job(pool: WorkPool, deployment: Deployment | None, run: FlowRun, *, runtime: Sequence[str]) -> Job:
     """Return the job of a run's present attempt: what a launcher is given, and what is stored to replay it.
 
     `runtime` is the command that starts the runtime on the pool's platform; the job variable `command` wins over it.
-    Raises InvalidValues when the job variables do not fit the pool's template as it is now.
+    Raises NotFound when the deployment is gone, InvalidValues when the job variables do not fit the pool's template as
+    it is now.
     """
+    if deployment is None:
+        raise NotFound("The run's deployment was deleted, and with it the knowledge of where its code is.")
     variables, configuration = _resolved(pool.base_job_template, deployment.job_variables, run.job_variables)
 
     def setting(name: str) -> Json:
@@ -128,16 +131,6 @@ def build_job(pool: WorkPool, deployment: Deployment, run: FlowRun, *, runtime: 
         env={**env, **_run_env(deployment, run)},
         labels={**labels, **_run_labels(pool, deployment, run)},
     )
-
-
-def check_payload(job: Job, limit: int | None) -> None:
-    """Refuse a job whose command and environment are more than the platform takes. Raises LaunchRefused."""
-    size = len(json.dumps([job.command, dict(job.env)], ensure_ascii=False).encode("utf-8", "surrogatepass"))
-    if limit is not None and size > limit:
-        raise LaunchRefused(
-            f"The job's command and environment take {size:,} bytes; this platform takes {limit:,}. "
-            "Pass large parameters by reference, such as the address of a file."
-        )
 
 
 def _run_env(deployment: Deployment, run: FlowRun) -> dict[str, str]:
@@ -167,7 +160,9 @@ def _run_labels(pool: WorkPool, deployment: Deployment, run: FlowRun) -> dict[st
 
 
 def _compact(value: Json) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    # Half a character (a lone surrogate) is good JSON but only when escaped, and no environment takes it otherwise.
+    return text if text.isascii() or text.encode("utf-8", "replace").decode() == text else json.dumps(value)
 
 
 def _command(value: Json) -> tuple[str, ...]:

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from pydantic import Field
 
-from poolform.core.errors import InvalidValues, UsageError
+from poolform.core.errors import InvalidValues, NotFound, UsageError
 from poolform.core.pools.contract import JobVariables, PoolType
 from poolform.core.runs import jobs
-from poolform.core.runs.launchers import Job, LaunchRefused
+from poolform.core.runs.launchers import Job
 from poolform.core.store.deployments import Deployment
 from poolform.core.store.pools import WorkPool
 from poolform.core.store.runs import FlowRun
@@ -272,9 +272,6 @@ def test_equal_runs_make_equal_jobs_that_survive_storing():
     assert Job.from_json(first.to_json()) == first
 
 
-def test_a_payload_over_the_limit_is_refused_with_both_numbers():
-    job = jobs.build_job(pool(), deployment(parameters={"text": "ü" * 5000}), run(), runtime=("python",))
-    jobs.check_payload(job, None)
-    jobs.check_payload(job, 20_000)
-    with pytest.raises(LaunchRefused, match=r"take 10,\d\d\d bytes; this platform takes 8,192\."):
-        jobs.check_payload(job, 8192)
+def test_a_run_whose_deployment_is_gone_says_so():
+    with pytest.raises(NotFound, match="The run's deployment was deleted"):
+        jobs.build_job(pool(), None, run(), runtime=("python",))
