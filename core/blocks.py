@@ -63,6 +63,19 @@ class Blocks:
         with self._store.write() as tx:
             return rows.delete(tx, block_type, name)
 
+    def seal(self, text: str) -> str:
+        """Encrypt text that is to be stored elsewhere than in a block, such as a job with secrets."""
+        return self._fernet(self._keys(make=True)).encrypt(text.encode()).decode()
+
+    def unseal(self, token: str) -> str:
+        """Return what `seal` was given. Raises SecretsUnreadable when none of the keys opens it."""
+        from cryptography.fernet import InvalidToken
+
+        try:
+            return self._fernet(self._keys(make=True)).decrypt(token.encode()).decode()
+        except InvalidToken as exc:
+            raise SecretsUnreadable("What was sealed with a key that is not here cannot be opened.") from exc
+
     def rotate_key(self) -> int:
         """Encrypt every block with a new key and forget the old ones; return how many blocks there are.
 

@@ -1,0 +1,194 @@
+"""`poolform flow-run`: runs, their states and what they printed."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from poolform.cli.session import Session
+from poolform.cli.view import Format, Output, fields, iso, say, show, show_json, table, when
+
+if TYPE_CHECKING:
+    from poolform.core.store.runs import FlowRun
+
+app = typer.Typer(help="Flow runs: list, look at, watch, cancel, retry.", no_args_is_help=True)
+
+Run = Annotated[str, typer.Argument(metavar="RUN", help="Id of the run, or the start of it.", show_default=False)]
+
+
+class State(StrEnum):
+    """The states of a run, for --state."""
+
+    scheduled = "scheduled"
+    pending = "pending"
+    submitted = "submitted"
+    running = "running"
+    completed = "completed"
+    failed = "failed"
+    crashed = "crashed"
+    cancelled = "cancelled"
+
+
+@app.command("ls")
+def ls(
+    ctx: typer.Context,
+    *,
+    limit: Annotated[int, typer.Option("--limit", "-l", min=1)] = 20,
+    state: Annotated[State | None, typer.Option("--state", help="Only runs in this state.")] = None,
+    deployment: Annotated[str | None, typer.Option("--deployment", "-d", metavar="FLOW/NAME")] = None,
+    pool: Annotated[str | None, typer.Option("--pool", "-p", help="Only runs in this pool.")] = None,
+    output: Output = Format.text,
+) -> None:
+    """List runs, newest first."""
+    from poolform.core.store import deployments, pools, runs
+
+    with Session.of(ctx).store.read() as tx:
+        found = runs.list_recent(
+            tx,
+            limit=limit,
+            state=state.value if state else None,
+            deployment_id=deployments.get(tx, deployment).id if deployment else None,
+            pool_id=pools.get(tx, pool).id if pool else None,
+        )
+    if output is Format.json:
+        show_json([as_json(run) for run in found])
+        return
+    rows = [(r.id[:12], r.name, r.deployment or r.flow_name, r.state, r.pool, when(r.scheduled_at)) for r in found]
+    table(("ID", "NAME", "DEPLOYMENT", "STATE", "POOL", "SCHEDULED"), rows, empty="There are no such runs.")
+
+
+@app.command("inspect")
+def inspect(ctx: typer.Context, run: Run, output: Output = Format.text) -> None:
+    """Show everything about a run."""
+    from poolform.core.store import runs
+
+    with Session.of(ctx).store.read() as tx:
+        found = runs.get(tx, run)
+        changes = runs.states(tx, found.id)
+    if output is Format.json:
+        states = [{"state": c.state, "at": iso(c.at), "reason": c.reason} for c in changes]
+        show_json({**as_json(found), "parameters": found.parameters, "states": states})
+        return
+    shown = as_json(found)
+    times = ("scheduled_at", "created_at", "started_at", "ended_at")
+    fields({**shown, **{name: when(getattr(found, name)) or None for name in times}, "parameters": found.parameters})
+    show("\nstates")
+    fields({f"  {when(c.at)} {c.state}": c.reason or "" for c in changes})
+
+
+@app.command("logs")
+def logs(
+    ctx: typer.Context,
+    run: Run,
+    *,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run has ended.")] = False,
+    output: Output = Format.text,
+) -> None:
+    """Print what a run printed; kept also when its infrastructure is gone."""
+    from poolform.core.store import logs as lines
+    from poolform.core.store import runs
+
+    session = Session.of(ctx)
+    with session.store.read() as tx:
+        found = runs.get(tx, run)
+    if follow:
+        from poolform.cli.watching import watch
+
+        watch(session, found.id, with_states=False)
+        return
+    after, everything = (0, 0), []
+    while True:
+        with session.store.read() as tx:
+            page = lines.of_run(tx, found.id, after=after)
+        if not page:
+            break
+        after = (page[-1].attempt, page[-1].seq)
+        if output is Format.json:
+            everything += [{"attempt": row.attempt, "at": iso(row.at), "line": row.line} for row in page]
+        else:
+            show("\n".join(row.line for row in page))
+    if output is Format.json:
+        show(json.dumps(everything, ensure_ascii=False))
+    elif after == (0, 0):
+        say(f"The run {found.name} has printed nothing{'' if found.ended else ' yet'}.")
+
+
+@app.command("watch")
+def watch(ctx: typer.Context, run: Run) -> None:
+    """Show a run's states and lines as they come. Exit code 5 when it failed or crashed."""
+    from poolform.cli.watching import exit_code
+    from poolform.cli.watching import watch as watch_run
+    from poolform.core.store import runs
+
+    session = Session.of(ctx)
+    with session.store.read() as tx:
+        found = runs.get(tx, run)
+    raise typer.Exit(exit_code(watch_run(session, found.id)))
+
+
+@app.command("cancel")
+def cancel(ctx: typer.Context, run: Run) -> None:
+    """Cancel a run: at once if it waits, else by asking its infrastructure to stop it."""
+    from poolform.core.store import runs
+
+    with Session.of(ctx).store.write() as tx:
+        found = runs.get(tx, run)
+        ended_before = found.ended
+        found = runs.cancel(tx, found.id)
+    if ended_before:
+        say(f"The run {found.name} has ended already: {found.state}.")
+    elif found.ended:
+        say(f"Cancelled the run {found.name}.")
+    else:
+        say(f"Asked to cancel the run {found.name}, which is {found.state}: poolform flow-run watch {found.id[:12]}")
+
+
+@app.command("retry")
+def retry(ctx: typer.Context, run: Run) -> None:
+    """Run an ended run once more, as its next attempt."""
+    from poolform.core.store import runs
+
+    with Session.of(ctx).store.write() as tx:
+        found = runs.retry(tx, runs.get(tx, run).id)
+    say(f"Scheduled attempt {found.attempt} of the run {found.name}: poolform flow-run watch {found.id[:12]}")
+
+
+@app.command("delete")
+def delete(
+    ctx: typer.Context, run: Run, *, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False
+) -> None:
+    """Delete a run and what it printed."""
+    from poolform.cli.proposal import confirm
+    from poolform.core.store import runs
+
+    session = Session.of(ctx)
+    with session.store.read() as tx:
+        found = runs.get(tx, run)
+    confirm(f"Delete the run {found.name} and its logs?", yes=yes)
+    with session.store.write() as tx:
+        runs.delete(tx, found.id)
+    say(f"Deleted the run {found.name}.")
+
+
+def as_json(run: FlowRun) -> dict[str, Any]:
+    """Return a run for programs."""
+    return {
+        "name": run.name,
+        "id": run.id,
+        "flow": run.flow_name,
+        "deployment": run.deployment,
+        "pool": run.pool,
+        "queue": run.queue,
+        "state": run.state,
+        "reason": run.reason,
+        "attempt": run.attempt,
+        "exit_code": run.exit_code,
+        "tags": run.tags,
+        "scheduled_at": iso(run.scheduled_at),
+        "created_at": iso(run.created_at),
+        "started_at": iso(run.started_at),
+        "ended_at": iso(run.ended_at),
+    }

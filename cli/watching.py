@@ -1,0 +1,117 @@
+"""Watching runs: their states as they change, their log lines as they come; dispatching them where nobody else does."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from poolform.cli.view import say, show, styled
+from poolform.core.dispatch.tasks import Listener
+from poolform.core.store import logs, runs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from poolform.cli.session import Session
+    from poolform.core.store.runs import FlowRun
+
+_COLOURS = {"completed": "green", "failed": "red", "crashed": "red", "cancelled": "yellow", "running": "cyan"}
+_LOOK = 1.0
+"""Seconds between two looks at the store where it does not say that something changed."""
+
+
+class Printing(Listener):
+    """Says what a worker does, a line each."""
+
+    def run_changed(self, run: FlowRun) -> None:
+        """Say that a run is in a new state."""
+        clock = time.strftime("%H:%M:%S")
+        because = f": {run.reason}" if run.reason else ""
+        say(f"{clock}  {run.name}  {run.flow_name}  {state_in_colour(run.state)}{because}")
+
+    def trouble(self, pool: str, message: str) -> None:
+        """Say what keeps runs waiting."""
+        say(f"{time.strftime('%H:%M:%S')}  {f'{pool}: ' if pool else ''}{message}", "yellow")
+
+
+class Quiet(Listener):
+    """Says only what keeps runs waiting; their states are shown by who watches."""
+
+    def trouble(self, pool: str, message: str) -> None:
+        """Say it."""
+        say(f"{f'{pool}: ' if pool else ''}{message}", "yellow")
+
+
+def state_in_colour(state: str) -> str:
+    """Return a state as it is shown on stderr."""
+    return styled(state, _COLOURS.get(state, "dim"), stream=sys.stderr)
+
+
+def watch(session: Session, run_id: str, *, with_logs: bool = True, with_states: bool = True) -> FlowRun:
+    """Show a run's states and lines as they come, until it has ended; return it as it ended.
+
+    Lines go to stdout, states to stderr.
+    """
+    seen_state, seen_line = 0, (0, 0)
+    with session.store.wake() as wake:
+        while True:
+            with session.store.read() as tx:
+                run = runs.get(tx, run_id)
+                changes = runs.states(tx, run_id, after=seen_state)
+                lines = logs.of_run(tx, run_id, after=seen_line) if with_logs else []
+            for line in lines:
+                show(line.line)
+                seen_line = (line.attempt, line.seq)
+            if len(lines) >= 1000:
+                continue  # there are more
+            for change in changes:
+                seen_state = change.seq
+                if with_states:
+                    because = f": {change.reason}" if change.reason else ""
+                    say(f"{run.name} is {state_in_colour(change.state)}{because}")
+            if run.ended and not run.worker_id:
+                return run
+            wake.wait(_LOOK)
+
+
+@contextmanager
+def dispatching(session: Session, run: FlowRun) -> Iterator[bool]:
+    """Dispatch this one run in the background for as long as this lasts, unless a live worker does.
+
+    Yields whether it is done here.
+    """
+    from poolform.core.store import workers
+
+    with session.store.read() as tx:
+        alive = workers.live(tx, pool_id=run.pool_id)
+    if alive:
+        yield False
+        return
+    from poolform.core.dispatch.wiring import make_worker
+
+    worker = make_worker(session.store, session.plugins, session.blocks, Quiet(), only=run.id)
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            worker.run()
+        except BaseException as exc:  # noqa: BLE001 - raised again by whoever waits
+            failures.append(exc)
+
+    thread = threading.Thread(target=work, name="dispatcher")
+    thread.start()
+    try:
+        yield True
+    finally:
+        worker.stop()
+        thread.join()
+    if failures:
+        raise failures[0]
+
+
+def exit_code(run: FlowRun) -> int:
+    """Return the exit code for a run that was watched to its end."""
+    return {"completed": 0, "cancelled": 1}.get(run.state, 5)

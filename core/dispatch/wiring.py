@@ -1,0 +1,73 @@
+"""What a worker needs from the rest of the house: launchers of pools, jobs of runs, a seal for stored secrets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from poolform.core.dispatch.tasks import Listener
+from poolform.core.dispatch.worker import Worker
+from poolform.core.errors import NotReady
+from poolform.core.pools.records import connection_of, credential_of
+from poolform.core.runs.bootstrap import runtime_command
+from poolform.core.runs.jobs import build_job
+
+if TYPE_CHECKING:
+    from poolform.core.blocks import Blocks
+    from poolform.core.plugins import Plugins
+    from poolform.core.runs.launchers import Job, Launcher
+    from poolform.core.store.database import Store
+    from poolform.core.store.deployments import Deployment
+    from poolform.core.store.pools import WorkPool
+    from poolform.core.store.runs import FlowRun
+
+
+class Wiring:
+    """Makes launchers and jobs for a worker out of plugins and blocks."""
+
+    def __init__(self, plugins: Plugins, blocks: Blocks) -> None:
+        self._plugins = plugins
+        self._blocks = blocks
+        self._runtime: dict[str, tuple[str, ...]] = {}
+
+    def launcher(self, pool: WorkPool) -> Launcher:
+        """Return the launcher of a pool. Raises NotFound without its plugin, NotReady without its infrastructure."""
+        registered = self._plugins.pool_type(pool.type)
+        connection = connection_of(pool)
+        if connection is None:
+            raise NotReady(
+                f"The work pool {pool.name} is {pool.state}, so nothing can run there.",
+                hint=f"Provision it: poolform work-pool provision-infra {pool.name}",
+            )
+        launcher = registered.pool_type.launcher(connection, credential_of(pool, self._blocks))
+        self._runtime[pool.id] = runtime_command(launcher)
+        return launcher
+
+    def job(self, pool: WorkPool, deployment: Deployment | None, run: FlowRun) -> Job:
+        """Return the job of a run. Raises NotReady when its deployment is gone, InvalidValues as `build_job` does."""
+        if deployment is None:
+            raise NotReady(f"The deployment of the run {run.name} was deleted, so nothing says where its code is.")
+        return build_job(pool, deployment, run, runtime=self._runtime[pool.id])
+
+
+class Announcing(Listener):
+    """Passes a worker's news on to plugins, then to another listener."""
+
+    def __init__(self, plugins: Plugins, then: Listener) -> None:
+        self._plugins, self._then = plugins, then
+
+    def run_changed(self, run: FlowRun) -> None:
+        """Tell `poolform_run_changed`; a plugin that fails at it is reported as trouble."""
+        self._then.run_changed(run)
+        for problem in self._plugins.tell("poolform_run_changed", run=run):
+            self._then.trouble(run.pool or "", problem.message)
+
+    def trouble(self, pool: str, message: str) -> None:
+        """Pass it on."""
+        self._then.trouble(pool, message)
+
+
+def make_worker(store: Store[Any], plugins: Plugins, blocks: Blocks, listener: Listener, **options: Any) -> Worker:
+    """Return a worker that launches with plugins' launchers; `options` are those of Worker."""
+    wiring = Wiring(plugins, blocks)
+    announcing = Announcing(plugins, listener)
+    return Worker(store, wiring.launcher, wiring.job, listener=announcing, seal=blocks, **options)
