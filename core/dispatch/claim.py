@@ -19,10 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Claim:
-    """What a claim did: runs that are now the worker's, and runs cancelled for want of a place ("cancel-new")."""
+    """What a claim did: runs that are now the worker's, and ids of runs cancelled for want of a place ("cancel-new").
+
+    `full`: the pool, or some queue or deployment, has no place left, so that more may be due than can be taken.
+    """
 
     runs: Sequence[FlowRun]
-    cancelled: Sequence[str]
+    cancelled: Sequence[str] = ()
+    full: bool = False
 
 
 @dataclass
@@ -48,6 +52,11 @@ class _Room:
                 limits[key] -= 1
         return True
 
+    @property
+    def full(self) -> bool:
+        """Say whether something has no place left."""
+        return any(left < 1 for left in (self.pool, *self.queues.values(), *self.deployments.values()))
+
     def full_deployments(self) -> list[str]:
         """Return the ids of the deployments that have no place left."""
         return [key for key, left in self.deployments.items() if left < 1]
@@ -61,7 +70,7 @@ def claim(tx: Transaction, pool_id: str, worker_id: str, *, lease: float, most: 
     now = tx.now()
     pool = tx.execute("SELECT state, paused, concurrency_limit FROM work_pools WHERE id = :pool", {"pool": pool_id})
     if not pool or pool[0]["state"] != "ready" or pool[0]["paused"]:
-        return Claim((), ())
+        return Claim(())
     queues = tx.execute(
         "SELECT id, priority, concurrency_limit FROM work_queues WHERE pool_id = :pool AND NOT paused "
         "ORDER BY priority, id",
@@ -82,7 +91,7 @@ def claim(tx: Transaction, pool_id: str, worker_id: str, *, lease: float, most: 
     for deployment in limited:
         if deployment["collision"] == "cancel-new" and room.deployments[deployment["id"]] < 1:
             cancelled += _cancel_due(tx, deployment, now)
-    return Claim(claimed, cancelled)
+    return Claim(claimed, cancelled, room.full)
 
 
 def _room(tx: Transaction, pool_id: str, pool: Row, queues: Sequence[Row], limited: Sequence[Row], most: int) -> _Room:

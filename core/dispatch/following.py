@@ -89,8 +89,8 @@ class Following:
                 self._settle(task, task.exit)
         self.tasks.save()
 
-    def clear(self) -> None:
-        """Remove what is left of ended jobs, and let their runs go."""
+    def clear(self) -> int:
+        """Remove what is left of ended jobs, and let their runs go; return how many."""
         cleared: list[Task] = []
         for task in self.tasks.at(Stage.CLEAR):
             if task.run.handle is not None and not task.run.removed:
@@ -104,6 +104,7 @@ class Following:
             cleared.append(task)
         if cleared:
             self._let_go(cleared)
+        return len(cleared)
 
     def wake_at(self) -> float | None:
         """Return when there is something to do next even if nothing happens, on `clock`; None where there is not."""

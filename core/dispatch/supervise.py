@@ -59,6 +59,7 @@ class Supervisor:
         self._lock = threading.Lock()
         self._due = self._attend = self._stopping = self._finished = False
         self._claim_at = 0.0
+        self._short = False  # the last claim left runs for want of a place, maybe
         self._busy_at = clock()
         self._trouble = Backoff(60.0)
         self._reader, self._writer = os.pipe()
@@ -137,7 +138,10 @@ class Supervisor:
         following.poll(notified=notified)
         following.collect()
         following.settle()
-        following.clear()
+        if following.clear() and self._short:
+            with self._lock:
+                self._due = True
+            self._claim_at = 0.0
 
     def _refresh(self) -> tuple[Launching, Following] | None:
         """Return the two halves, on the pool as it is now; None where it is gone."""
@@ -181,8 +185,9 @@ class Supervisor:
         if len(got.runs) == most:
             with self._lock:
                 self._due = True
-        elif not got.runs:
+        elif got.full and not got.runs:
             self._claim_at = clock() + _AGAIN
+        self._short = got.full and len(got.runs) < most
 
     def _pause(self) -> float:
         """Return how long there will be nothing to do, unless somebody rings."""

@@ -17,7 +17,7 @@ from poolform.core.store.schema import bring_up_to_date
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from psycopg import Connection, Error
+    from psycopg import Connection, Cursor, Error
 
     from poolform.core.store.database import Dialect, Row
 
@@ -53,6 +53,7 @@ class PostgresqlSession:
     def __init__(self, url: str, name: str, patience: float) -> None:
         self.url, self.name, self.patience = url, name, patience
         self._connection = self._connect()
+        self._changed = False
         self._clock: tuple[float, float] | None = None  # the server's time, and time.monotonic() when it was asked
 
     def execute(self, sql: str, values: Mapping[str, Any] | None = None, /) -> Sequence[Row]:
@@ -61,13 +62,20 @@ class PostgresqlSession:
         def act() -> Sequence[Row]:
             cursor = self._connection.execute(translate(sql), values or {})
             rows: list[dict[str, Any]] = cursor.fetchall() if cursor.description else []
+            self._changed = self._changed or _changes(cursor)
             return rows  # type: ignore[return-value]  # a dict is a Row but for the type of keys()
 
         return self._telling(act)
 
     def change(self, sql: str, values: Mapping[str, Any] | None = None, /) -> int:
         """Run one statement and return how many rows it touched."""
-        return self._telling(lambda: self._connection.execute(translate(sql), values or {}).rowcount)
+
+        def act() -> int:
+            cursor = self._connection.execute(translate(sql), values or {})
+            self._changed = self._changed or _changes(cursor)
+            return cursor.rowcount
+
+        return self._telling(act)
 
     def execute_many(self, sql: str, values: Sequence[Mapping[str, Any]], /) -> None:
         """Run one statement once for each mapping, in one batch."""
@@ -75,6 +83,7 @@ class PostgresqlSession:
         def act() -> None:
             with self._connection.cursor() as cursor:
                 cursor.executemany(translate(sql), values)
+            self._changed = self._changed or bool(values)
 
         self._telling(act)
 
@@ -91,6 +100,7 @@ class PostgresqlSession:
 
     def begin(self, *, write: bool) -> None:
         """Open a transaction; READ COMMITTED where it writes, one consistent moment where it reads."""
+        self._changed = False
         sql = "BEGIN" if write else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
         if not self._connection.closed:
             try:
@@ -105,8 +115,8 @@ class PostgresqlSession:
         self.execute(sql)
 
     def commit(self, *, notify: bool) -> None:
-        """Keep what was done, and tell the waiters."""
-        if notify:
+        """Keep what was done, and tell the waiters if it was anything."""
+        if notify and self._changed:
             self.execute(f"NOTIFY {CHANNEL}")
         self.execute("COMMIT")
 
@@ -246,6 +256,11 @@ def explain(error: Error, name: str) -> StoreError:
             f"PostgreSQL at {name} went away: {_first_line(error)}", hint="Try again once the server is back."
         )
     return StoreError(f"The database {name} refused: {_first_line(error)}")
+
+
+def _changes(cursor: Cursor[Any]) -> bool:
+    """Say whether the statement that a cursor ran has changed a row."""
+    return cursor.rowcount > 0 and (cursor.statusmessage or "").startswith(("INSERT", "UPDATE", "DELETE"))
 
 
 def _first_line(error: Exception) -> str:
