@@ -1,0 +1,174 @@
+"""Deployments: a flow's code, described, checked against its pool, and stored; and runs of it, submitted.
+
+Everything that can be known to go wrong is refused here, by name, before anything is stored. Checking is apart from
+storing: it imports jsonschema, which takes longer than anybody should hold the database.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from poolform.core.errors import InvalidValues, NotReady, UsageError
+from poolform.core.runs import parameters as flow_parameters
+from poolform.core.runs.entrypoints import OPTIONS
+from poolform.core.runs.jobs import check_job_variables
+from poolform.core.store import deployments, queues, runs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from poolform.core.runs.entrypoints import Description
+    from poolform.core.runs.launchers import Json
+    from poolform.core.store.database import Transaction
+    from poolform.core.store.deployments import Deployment
+    from poolform.core.store.pools import WorkPool
+    from poolform.core.store.runs import FlowRun
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A deployment as it shall be. `options` override the flow's own; `paused` None leaves it as it is."""
+
+    name: str
+    flow: Description
+    entrypoint: str
+    source: Mapping[str, Json]
+    queue: str = queues.DEFAULT
+    parameters: Mapping[str, Json] = field(default_factory=dict)
+    job_variables: Mapping[str, Json] = field(default_factory=dict)
+    options: Mapping[str, Json] = field(default_factory=dict)
+    tags: Sequence[str] = ()
+    version: str | None = None
+    description: str | None = None
+    concurrency_limit: int | None = None
+    paused: bool | None = None
+
+
+def check(pool: WorkPool, plan: Plan) -> None:
+    """Refuse a deployment that could not run as it is. Asks nobody, so it is done before a transaction is open.
+
+    Raises UsageError for the name, InvalidValues for options, parameters and job variables that do not fit.
+    """
+    _check_name(plan.name)
+    options = {**plan.flow.options, **plan.options}
+    _check_options(options)
+    if options.get("validate_parameters", True):
+        flow_parameters.validate(_none_required(plan.flow.parameter_schema), plan.parameters, flow=plan.flow.flow_name)
+    check_job_variables(pool.base_job_template, plan.job_variables)
+
+
+def save(tx: Transaction, pool: WorkPool, plan: Plan) -> Deployment:
+    """Store a checked deployment, in place of one of the same flow and name; twice is as good as once.
+
+    Raises NotFound for the queue.
+    """
+    queue = queues.get(tx, pool.id, plan.queue)
+    more: dict[str, Any] = {} if plan.paused is None else {"paused": plan.paused}
+    return deployments.save(
+        tx,
+        flow_name=plan.flow.flow_name,
+        name=plan.name,
+        pool_id=pool.id,
+        queue_id=queue.id,
+        entrypoint=plan.entrypoint,
+        source=dict(plan.source),
+        parameters=dict(plan.parameters),
+        parameter_schema=dict(plan.flow.parameter_schema),
+        job_variables=dict(plan.job_variables),
+        options={**plan.flow.options, **plan.options},
+        tags=sorted(set(plan.tags)),
+        version=plan.version,
+        description=plan.description or plan.flow.description,
+        concurrency_limit=plan.concurrency_limit,
+        **more,
+    )
+
+
+def check_run(
+    pool: WorkPool,
+    deployment: Deployment,
+    *,
+    parameters: Mapping[str, Json],
+    job_variables: Mapping[str, Json],
+) -> None:
+    """Refuse a run that could not start. Asks nobody, so it is done before a transaction is open.
+
+    Raises NotReady where the pool runs nothing now, InvalidValues for parameters and job variables that do not fit.
+    """
+    check_ready(pool)
+    if deployment.options.get("validate_parameters", True):
+        together = {**deployment.parameters, **parameters}
+        flow_parameters.validate(deployment.parameter_schema, together, flow=deployment.flow_name)
+    check_job_variables(pool.base_job_template, job_variables)
+
+
+def submit(
+    tx: Transaction,
+    pool: WorkPool,
+    deployment: Deployment,
+    *,
+    parameters: Mapping[str, Json] | None = None,
+    job_variables: Mapping[str, Json] | None = None,
+    name: str | None = None,
+    tags: Sequence[str] = (),
+    scheduled_at: float | None = None,
+    idempotency_key: str | None = None,
+) -> FlowRun:
+    """Store a checked run of a deployment, to be dispatched as soon as there is room."""
+    return runs.submit(
+        tx,
+        pool=pool,
+        deployment=deployment,
+        flow_name=deployment.flow_name,
+        name=name,
+        parameters=parameters,
+        job_variables=job_variables,
+        tags=sorted({*deployment.tags, *tags}),
+        scheduled_at=scheduled_at,
+        timeout_seconds=deployment.options.get("timeout_seconds"),
+        retries=deployment.options.get("retries") or 0,
+        retry_delay_seconds=deployment.options.get("retry_delay_seconds") or 0,
+        idempotency_key=idempotency_key,
+    )
+
+
+def check_ready(pool: WorkPool) -> None:
+    """Raise NotReady, with the way out, for a pool that runs nothing now."""
+    if pool.state != "ready":
+        raise NotReady(
+            f"Work pool {pool.name} is {pool.state}, so nothing can run in it.",
+            hint=f"Provision it: poolform work-pool provision-infra {pool.name}",
+        )
+    if pool.paused:
+        raise NotReady(
+            f"Work pool {pool.name} is paused, so nothing would run in it.",
+            hint=f"Let it go on: poolform work-pool resume {pool.name}",
+        )
+
+
+def _check_name(name: str) -> None:
+    if not name or "/" in name or not name.isprintable() or len(name) > 200:
+        raise UsageError(
+            f"{name!r} cannot be the name of a deployment.",
+            hint="Use up to 200 printable characters, and no slash: it is called FLOW/NAME.",
+        )
+
+
+def _check_options(options: Mapping[str, Json]) -> None:
+    found = [f"{name}: there is no such option." for name in options if name not in OPTIONS]
+    found += [
+        f"{name}: {options[name]} is less than 0."
+        for name in ("retries", "retry_delay_seconds")
+        if (options.get(name) or 0) < 0
+    ]
+    timeout = options.get("timeout_seconds")
+    if timeout is not None and timeout <= 0:
+        found.append(f"timeout_seconds: {timeout} is not more than 0.")
+    if found:
+        raise InvalidValues("The options of the deployment make no sense:", found)
+
+
+def _none_required(schema: Mapping[str, Json]) -> dict[str, Json]:
+    """Return a schema for the parameters of a deployment, which may leave some to its runs."""
+    return {key: value for key, value in schema.items() if key != "required"}
