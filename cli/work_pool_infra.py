@@ -39,7 +39,7 @@ def create(
     name: Name,
     *,
     type_: Annotated[str | None, typer.Option("--type", "-t", help="Pool type; see `work-pool types`.")] = None,
-    provision: Annotated[bool, typer.Option("--provision-infra", help="Provision infrastructure for it now.")] = False,
+    provision_: Annotated[bool, typer.Option("--provision-infra", help="Provision infrastructure for it now.")] = False,
     plan: Annotated[bool, typer.Option("--plan", help="Show what provisioning would do, and make nothing.")] = False,
     set_: Set = None,
     vars_: Vars = None,
@@ -86,8 +86,8 @@ def create(
     if plan:
         _show_plan(session, lambda context: _proposed(context, pool), output)
     has_resources = registered.pool_type.templates is not None
-    if provision or not has_resources:
-        _provision(session, lambda context: _proposed(context, pool), yes=yes or not has_resources)
+    if provision_ or not has_resources:
+        provision(session, lambda context: _proposed(context, pool), yes=yes or not has_resources)
         return
     records.store_new(session.store, pool)
     say(f"Created the work pool {name}. It is not provisioned yet: poolform work-pool provision-infra {name}")
@@ -111,10 +111,10 @@ def provision_infra(
     if plan is not None:
         if set_ or vars_:
             raise UsageError("--plan applies a plan as it is.", hint="Give variables when the plan is made.")
-        _provision(session, lambda context: _from_bundle(context, plan, pool), yes=yes)
+        provision(session, lambda context: _from_bundle(context, plan, pool), yes=yes)
         return
     changed = _with_variables(session, pool, set_, vars_)
-    _provision(session, lambda context: _proposed(context, changed), yes=yes)
+    provision(session, lambda context: _proposed(context, changed), yes=yes)
 
 
 @app.command("plan")
@@ -149,7 +149,7 @@ def upgrade(
     pool = _get(session, name)
     if plan:
         _show_plan(session, lambda context: _proposed(context, pool, purpose="upgrade"), output)
-    _provision(session, lambda context: _proposed(context, pool, purpose="upgrade"), yes=yes)
+    provision(session, lambda context: _proposed(context, pool, purpose="upgrade"), yes=yes)
 
 
 @app.command("deprovision")
@@ -283,8 +283,8 @@ def _show_plan(session: Session, source: Callable[[Context], Any], output: Forma
         raise typer.Exit(0 if proposal.is_empty else CHANGES_PENDING)
 
 
-def _provision(session: Session, source: Callable[[Context], Any], *, yes: bool) -> None:
-    """Show a proposal, ask, carry it out."""
+def provision(session: Session, source: Callable[[Context], Any], *, yes: bool) -> WorkPool:
+    """Show a proposal, ask, carry it out; return the pool as it is then."""
     from poolform.cli.proposal import confirm, show_proposal
     from poolform.core.pools.applying import carry_out
 
@@ -292,12 +292,12 @@ def _provision(session: Session, source: Callable[[Context], Any], *, yes: bool)
         with pause():
             show_proposal(proposal)
             if proposal.is_empty and proposal.pool.state == "ready" and not _differs(session, proposal):
-                return
+                return proposal.pool  # type: ignore[no-any-return]
             if not proposal.is_empty:
                 confirm("Proceed with provisioning?", yes=yes)
         pool = carry_out(context, proposal)
     say(f"Infrastructure successfully provisioned: the work pool {pool.name} is ready.", "green")
-    say(f"Deploy a flow to it: poolform deploy FILE.py:FLOW --name NAME --pool {pool.name}")
+    return pool
 
 
 def _differs(session: Session, proposal: Proposal) -> bool:

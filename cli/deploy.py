@@ -1,0 +1,65 @@
+"""`poolform deploy`: a flow's code becomes a deployment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from poolform.cli.session import Session
+from poolform.cli.view import say
+
+app = typer.Typer()
+
+
+@app.command()
+def deploy(
+    ctx: typer.Context,
+    entrypoint: Annotated[str, typer.Argument(metavar="FILE.py:FLOW", help="Where the flow is.", show_default=False)],
+    *,
+    name: Annotated[str, typer.Option("--name", "-n", help="What the deployment is called.", show_default=False)],
+    pool: Annotated[str, typer.Option("--pool", "-p", help="Where it runs.", show_default=False)],
+    queue: Annotated[str, typer.Option("--queue", "--work-queue", "-q", help="The pool's work queue.")] = "default",
+    param: Annotated[list[str] | None, typer.Option("--param", metavar="KEY=VALUE", help="A parameter.")] = None,
+    job_variable: Annotated[
+        list[str] | None, typer.Option("--job-variable", "-jv", metavar="KEY=VALUE", help="A job variable.")
+    ] = None,
+    tag: Annotated[list[str] | None, typer.Option("--tag", "-t", help="A tag; may be repeated.")] = None,
+    version: Annotated[str | None, typer.Option("--version", help="Version of the flow.")] = None,
+    description: Annotated[str | None, typer.Option("--description", help="The flow's docstring if not given.")] = None,
+    retries: Annotated[int | None, typer.Option("--retries", help="How often a failed run is tried again.")] = None,
+    retry_delay: Annotated[float | None, typer.Option("--retry-delay", help="Seconds between tries.")] = None,
+    timeout: Annotated[float | None, typer.Option("--timeout", help="Seconds that a run may take.")] = None,
+    concurrency_limit: Annotated[int | None, typer.Option("--concurrency-limit", help="Most runs at a time.")] = None,
+) -> None:
+    """Deploy a flow to a work pool, or change a deployment of the same flow and name."""
+    from poolform.core.runs import deployments, entrypoints
+    from poolform.core.runs.parameters import parse_assignments
+    from poolform.core.store import pools
+
+    session = Session.of(ctx)
+    with session.store.read() as tx:
+        work_pool = pools.get(tx, pool)
+    place = entrypoints.locate(entrypoint, Path.cwd())
+    flow = entrypoints.read(place)
+    given = {"retries": retries, "retry_delay_seconds": retry_delay, "timeout_seconds": timeout}
+    template = work_pool.base_job_template["variables"]
+    plan = deployments.Plan(
+        name=name,
+        flow=flow,
+        entrypoint=place.entrypoint,
+        source={"type": "local", "path": str(place.folder)},
+        queue=queue,
+        parameters=parse_assignments(param or (), flow.parameter_schema),
+        job_variables=parse_assignments(job_variable or (), template, option="--job-variable"),
+        options={option: value for option, value in given.items() if value is not None},
+        tags=tag or (),
+        version=version,
+        description=description,
+        concurrency_limit=concurrency_limit,
+    )
+    with session.store.write() as tx:
+        saved = deployments.save(tx, pools.get(tx, pool), plan)
+    say(f"Deployed {saved.full_name} to the work pool {pool}.", "green")
+    say(f"Run it: poolform deployment run '{saved.full_name}' --watch")

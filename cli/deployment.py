@@ -1,0 +1,184 @@
+"""`poolform deployment`: deployments, and runs of them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from poolform.cli.session import Session
+from poolform.cli.view import Format, Output, fields, iso, say, show, show_json, table, when
+
+if TYPE_CHECKING:
+    from poolform.core.store.deployments import Deployment
+    from poolform.core.store.runs import FlowRun
+
+app = typer.Typer(help="Deployments: list, look at, run.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(metavar="FLOW/NAME", help="The deployment.", show_default=False)]
+
+
+@app.command("ls")
+def ls(
+    ctx: typer.Context,
+    pool: Annotated[str | None, typer.Option("--pool", "-p", help="Only those of this pool.")] = None,
+    output: Output = Format.text,
+) -> None:
+    """List deployments."""
+    from poolform.core.store import deployments, pools
+
+    with Session.of(ctx).store.read() as tx:
+        found = deployments.list_all(tx, pool_id=pools.get(tx, pool).id if pool else None)
+    if output is Format.json:
+        show_json([_json(deployment) for deployment in found])
+        return
+    rows = [(d.full_name, d.pool, d.queue, _state(d), d.version, when(d.updated_at)) for d in found]
+    hint = "There are no deployments yet. Make one: poolform deploy FILE.py:FLOW --name NAME --pool POOL"
+    table(("DEPLOYMENT", "POOL", "QUEUE", "STATE", "VERSION", "UPDATED"), rows, empty=hint)
+
+
+@app.command("inspect")
+def inspect(ctx: typer.Context, name: Name, output: Output = Format.text) -> None:
+    """Show everything about a deployment."""
+    from poolform.core.store import deployments
+
+    with Session.of(ctx).store.read() as tx:
+        found = deployments.get(tx, name)
+    if output is Format.json:
+        show_json({**_json(found), "parameter_schema": found.parameter_schema})
+    else:
+        fields({**_json(found), "created_at": when(found.created_at), "updated_at": when(found.updated_at)})
+
+
+@app.command("run")
+def run(
+    ctx: typer.Context,
+    name: Name,
+    *,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show its states and lines until it has ended.")] = False,
+    param: Annotated[list[str] | None, typer.Option("--param", "-p", metavar="KEY=VALUE", help="A parameter.")] = None,
+    job_variable: Annotated[
+        list[str] | None, typer.Option("--job-variable", "-jv", metavar="KEY=VALUE", help="A job variable.")
+    ] = None,
+    tag: Annotated[list[str] | None, typer.Option("--tag", "-t", help="A tag; may be repeated.")] = None,
+    flow_run_name: Annotated[str | None, typer.Option("--flow-run-name", "--name", help="What it is called.")] = None,
+    output: Output = Format.text,
+) -> None:
+    """Run a deployment. With --watch, exit code 5 says that the run failed or crashed."""
+    from poolform.core.runs import deployments as deployed
+    from poolform.core.runs.parameters import parse_assignments
+    from poolform.core.store import deployments, pools
+
+    session = Session.of(ctx)
+    with session.store.read() as tx:
+        deployment = deployments.get(tx, name)
+        pool = pools.get(tx, deployment.pool)
+    parameters = parse_assignments(param or (), deployment.parameter_schema)
+    variables = parse_assignments(job_variable or (), pool.base_job_template["variables"], option="--job-variable")
+    with session.store.write() as tx:
+        submitted = deployed.submit(
+            tx,
+            pools.get(tx, deployment.pool),
+            deployments.get(tx, name),
+            parameters=parameters,
+            job_variables=variables,
+            name=flow_run_name,
+            tags=tag or (),
+        )
+    if not watch:
+        _say_submitted(session, submitted, output)
+        return
+    raise typer.Exit(watched(session, submitted, output))
+
+
+def watched(session: Session, submitted: FlowRun, output: Format = Format.text) -> int:
+    """Watch a run to its end, dispatching it here where no worker does; return the exit code it amounts to."""
+    from poolform.cli.flow_run import as_json
+    from poolform.cli.watching import dispatching, exit_code
+    from poolform.cli.watching import watch as watch_run
+    from poolform.core.errors import Interrupted
+
+    short = submitted.id[:12]
+    try:
+        with dispatching(session, submitted):
+            ended = watch_run(session, submitted.id, with_logs=output is Format.text)
+    except KeyboardInterrupt as exc:
+        raise Interrupted(
+            f"Interrupted: the run {submitted.name} goes on; nothing is lost.",
+            hint=f"Watch it: poolform flow-run watch {short}, or cancel it: poolform flow-run cancel {short}. "
+            "Its outcome is noted by the next worker: poolform worker start",
+        ) from exc
+    if output is Format.json:
+        show_json(as_json(ended))
+    return exit_code(ended)
+
+
+def _say_submitted(session: Session, submitted: FlowRun, output: Format) -> None:
+    from poolform.cli.flow_run import as_json
+    from poolform.core.store import workers
+
+    with session.store.read() as tx:
+        alive = workers.live(tx, pool_id=submitted.pool_id)
+    if output is Format.json:
+        show_json(as_json(submitted))
+    else:
+        show(submitted.id)
+        say(f"Submitted the run {submitted.name}. Watch it: poolform flow-run watch {submitted.id[:12]}")
+    if not alive:
+        say(f"No worker is there to launch it: poolform worker start --pool {submitted.pool}", "yellow")
+
+
+@app.command("pause")
+def pause(ctx: typer.Context, name: Name) -> None:
+    """Stop launching runs of a deployment."""
+    _update(ctx, name, paused=True)
+    say(f"Paused {name}. Resume it: poolform deployment resume '{name}'")
+
+
+@app.command("resume")
+def resume(ctx: typer.Context, name: Name) -> None:
+    """Launch runs of a paused deployment again."""
+    _update(ctx, name, paused=False)
+    say(f"Resumed {name}.")
+
+
+@app.command("delete")
+def delete(
+    ctx: typer.Context, name: Name, *, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False
+) -> None:
+    """Delete a deployment; its waiting runs are cancelled, its past ones stay."""
+    from poolform.cli.proposal import confirm
+    from poolform.core.store import deployments
+
+    session = Session.of(ctx)
+    with session.store.read() as tx:
+        found = deployments.get(tx, name)
+    confirm(f"Delete the deployment {name}?", yes=yes)
+    with session.store.write() as tx:
+        deployments.delete(tx, found.id)
+    say(f"Deleted the deployment {name}.")
+
+
+def _update(ctx: typer.Context, name: str, **changes: Any) -> None:
+    from poolform.core.store import deployments
+
+    with Session.of(ctx).store.write() as tx:
+        deployments.update(tx, deployments.get(tx, name).id, **changes)
+
+
+def _state(deployment: Deployment) -> str:
+    return "paused" if deployment.paused else "ready"
+
+
+def _json(deployment: Deployment) -> dict[str, Any]:
+    values = asdict(deployment)
+    for inner in ("pool_id", "queue_id", "parameter_schema", "name"):
+        del values[inner]
+    return {
+        "name": deployment.full_name,
+        **values,
+        "state": _state(deployment),
+        "created_at": iso(deployment.created_at),
+        "updated_at": iso(deployment.updated_at),
+    }

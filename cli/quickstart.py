@@ -1,0 +1,99 @@
+"""`poolform quickstart`: from nothing to a flow that has run, on this machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from poolform.cli.session import Session
+from poolform.cli.view import say
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from poolform.core.store.pools import WorkPool
+    from poolform.core.store.runs import FlowRun
+
+app = typer.Typer()
+
+POOL = "quickstart"
+_FLOW = '''\
+"""Poolform's example: change it, and run it again with `poolform deployment run 'hello/quickstart' --watch`."""
+
+import platform
+
+from poolform import flow
+
+
+@flow
+def hello(name: str = "world") -> None:
+    """Greet somebody from wherever this runs."""
+    print(f"Hello, {name}, from Python {platform.python_version()} on {platform.node()}!")
+'''
+
+
+@app.command()
+def quickstart(
+    ctx: typer.Context,
+    *,
+    name: Annotated[str, typer.Option("--name", help="Whom to greet.")] = "world",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Apply without being asked.")] = False,
+) -> None:
+    """Provision a process pool, deploy an example flow, run it and show what it prints. Twice is fine."""
+    from poolform.cli.deployment import watched
+
+    session = Session.of(ctx)
+    say("1. A work pool on this machine", "bold")
+    pool = _pool(session, yes=yes)
+    say("\n2. A deployment of an example flow", "bold")
+    file = _write_flow(session.settings.folder("quickstart") / "hello.py")
+    say(f"The flow is in {file}.")
+    say("\n3. A run of it", "bold")
+    run = _submit(session, pool, file, name)
+    code = watched(session, run)
+    if code == 0:
+        say("\nIt works. What next:", "green")
+        say(f"  look at the pool         poolform work-pool inspect {POOL}")
+        say(f"  read its Terraform       poolform work-pool render {POOL}")
+        say(f"  change the flow          {file}")
+        say(f"  and run it again         poolform deployment run 'hello/{POOL}' --watch")
+        say(f"  remove it all            poolform work-pool deprovision {POOL}")
+    raise typer.Exit(code)
+
+
+def _pool(session: Session, *, yes: bool) -> WorkPool:
+    from poolform.cli.work_pool_infra import provision
+    from poolform.core.pools import records, variables
+    from poolform.core.pools.planning import propose
+    from poolform.core.store import pools
+
+    registered = session.plugins.pool_type("process")
+    with session.store.read() as tx:
+        pool = pools.find(tx, POOL)
+    if pool is not None and pool.state == "ready":
+        say(f"The work pool {POOL} is there already.")
+        return pool
+    if pool is None:
+        pool_type = registered.pool_type
+        pool = records.new_record(POOL, registered, variables.validate(pool_type, variables.gather(pool_type)))
+    record = pool
+    return provision(session, lambda context: propose(context, record), yes=yes)
+
+
+def _write_flow(path: Path) -> Path:
+    """Write the example, unless the person has made it theirs."""
+    if not path.exists():
+        path.write_text(_FLOW, encoding="utf-8")
+    return path
+
+
+def _submit(session: Session, pool: WorkPool, file: Path, name: str) -> FlowRun:
+    from poolform.core.runs import deployments, entrypoints
+
+    place = entrypoints.locate(f"{file}:hello", file.parent)
+    source = {"type": "local", "path": str(place.folder)}
+    plan = deployments.Plan(name=POOL, flow=entrypoints.read(place), entrypoint=place.entrypoint, source=source)
+    with session.store.write() as tx:
+        deployment = deployments.save(tx, pool, plan)
+        return deployments.submit(tx, pool, deployment, parameters={"name": name})
