@@ -59,7 +59,8 @@ def deploy(
         description=description,
         concurrency_limit=concurrency_limit,
     )
+    deployments.check(work_pool, plan)
     with session.store.write() as tx:
-        saved = deployments.save(tx, pools.get(tx, pool), plan)
+        saved = deployments.save(tx, work_pool, plan)
     say(f"Deployed {saved.full_name} to the work pool {pool}.", "green")
     say(f"Run it: poolform deployment run '{saved.full_name}' --watch")

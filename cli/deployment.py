@@ -76,11 +76,12 @@ def run(
         pool = pools.get(tx, deployment.pool)
     parameters = parse_assignments(param or (), deployment.parameter_schema)
     variables = parse_assignments(job_variable or (), pool.base_job_template["variables"], option="--job-variable")
+    deployed.check_run(pool, deployment, parameters=parameters, job_variables=variables)
     with session.store.write() as tx:
         submitted = deployed.submit(
             tx,
-            pools.get(tx, deployment.pool),
-            deployments.get(tx, name),
+            pool,
+            deployment,
             parameters=parameters,
             job_variables=variables,
             name=flow_run_name,
