@@ -27,17 +27,7 @@ def main() -> None:
 
         def ours() -> None:
             name = f"p{next(number)}"
-            run(
-                bins / "poolform",
-                "work-pool",
-                "create",
-                name,
-                "--type",
-                "process",
-                "--provision-infra",
-                "--yes",
-                env=env,
-            )
+            run(*create, name, env=env)
 
         def bare(where: Path | None = None) -> None:
             where = where or shutil.copytree(folder / "module", folder / f"bare-{next(number)}")
@@ -48,17 +38,7 @@ def main() -> None:
         first = in_turn({"terraform init, plan, apply": bare, "poolform work-pool create": ours}, runs=7)
         again = shutil.copytree(folder / "module", folder / "again")
         bare(again)
-        run(
-            bins / "poolform",
-            "work-pool",
-            "create",
-            "again",
-            "--type",
-            "process",
-            "--provision-infra",
-            "--yes",
-            env=env,
-        )
+        run(*create, "again", env=env)
         second = in_turn(
             {
                 "terraform init, plan, apply": lambda: bare(again),
