@@ -1,8 +1,8 @@
 """Trivial flows in a process pool: latency from submission to completion, and how many a minute.
 
 The limit is a loop that claims a row in the same kind of database and spawns the bare interpreter on the same flow, a
-few at a time: no leases, no logs kept, no recovery, no runtime. The rival, where it is installed (BENCH_PREFECT names its
-executable), is Prefect with one server and one process worker.
+few at a time: no leases, no logs kept, no recovery, no runtime. The rival, where it is installed (BENCH_PREFECT names
+its executable), is Prefect with one server and one process worker.
 """
 
 from __future__ import annotations
@@ -49,10 +49,9 @@ def main() -> None:
         print(f"  bare claim-and-spawn loop (the limit)          {limit:8.0f} runs a minute")
         print(f"  poolform                                       {rate:8.0f} runs a minute ({rate / limit:.2f} of it)")
         quoted = statistics.quantiles(latency, n=20)
-        print(
-            f"  poolform, submit to completed                  {statistics.median(latency):8.3f} s (p95 {quoted[18]:.3f})"
-        )
-        print(f"  {verdict('latency', statistics.median(latency), 0.3, unit=' s')}")
+        median = statistics.median(latency)
+        print(f"  poolform, submit to completed                  {median:8.3f} s (p95 {quoted[18]:.3f})")
+        print(f"  {verdict('latency', median, 0.3, unit=' s')}")
         print(f"  {verdict('rate', rate, 1000, at_least=True, unit=' a minute')}")
         rival = prefect()
         if rival is None:
