@@ -42,7 +42,7 @@ def carry_out(context: Context, proposal: Proposal) -> WorkPool:
     """
     pool = proposal.pool
     destroys = proposal.purpose == "deprovision"
-    with pool_lock(context.settings, pool.id, pool.name, _DOING[proposal.purpose]) as lock:
+    with pool_lock(context.settings, context.store, pool.id, pool.name, _DOING[proposal.purpose]) as lock:
         pool = _promote_record(context, proposal)
         with _recorded(context, pool, proposal):
             workspace = _promote_workspace(context, proposal)

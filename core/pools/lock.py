@@ -1,8 +1,8 @@
-"""A pool's lock: one change of a pool at a time on this machine.
+"""A pool's lock: one change of a pool at a time.
 
-It is a flock on a file whose descriptor Terraform inherits. So a Poolform that was killed while Terraform works
-leaves the pool locked exactly until Terraform has ended. Machines that share a database are kept apart by the
-database's own lock, and by the state backend's.
+On one machine it is a flock on a file whose descriptor Terraform inherits. So a Poolform that was killed while
+Terraform works leaves the pool locked exactly until Terraform has ended. Machines that share a PostgreSQL database are
+kept apart by an advisory lock there, and while Terraform works by the state backend's own lock.
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ import json
 import os
 import socket
 import time
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
 
-from poolform.core.errors import Busy
+from poolform.core.errors import Busy, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from poolform.core.settings import Settings
+    from poolform.core.store.database import Store
 
 
 def whoami() -> str:
@@ -35,7 +36,7 @@ def whoami() -> str:
 
 
 @contextmanager
-def pool_lock(settings: Settings, pool_id: str, pool_name: str, doing: str) -> Iterator[int]:
+def pool_lock(settings: Settings, store: Store[Any], pool_id: str, pool_name: str, doing: str) -> Iterator[int]:
     """Hold a pool's lock and yield its file descriptor, for children to inherit.
 
     Raises Busy, naming who holds it and since when.
@@ -50,7 +51,8 @@ def pool_lock(settings: Settings, pool_id: str, pool_name: str, doing: str) -> I
         holder = {"who": whoami(), "pid": os.getpid(), "since": time.time(), "doing": doing}
         file.write(json.dumps(holder))
         file.flush()
-        yield file.fileno()
+        with _advisory_lock(store, pool_id, pool_name):
+            yield file.fileno()
 
 
 def require_unlocked(settings: Settings, pool_id: str, pool_name: str) -> None:
@@ -63,6 +65,27 @@ def require_unlocked(settings: Settings, pool_id: str, pool_name: str) -> None:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             raise _busy(path, pool_name) from None
+
+
+@contextmanager
+def _advisory_lock(store: Store[Any], pool_id: str, pool_name: str) -> Iterator[None]:
+    """Hold PostgreSQL's session-level lock; it outlives transactions, and goes with the connection if we die."""
+    if store.dialect != "postgresql":
+        yield
+        return
+    key = {"key": f"poolform:{pool_id}"}
+    with store.read() as tx:
+        got = tx.execute("SELECT pg_try_advisory_lock(hashtextextended(:key, 0)) AS got", key)[0]["got"]
+    if not got:
+        raise Busy(
+            f"The pool {pool_name} is being changed just now from another machine.",
+            hint="Wait until that ends, then run this again.",
+        )
+    try:
+        yield
+    finally:
+        with suppress(StoreError), store.read() as tx:
+            tx.execute("SELECT pg_advisory_unlock(hashtextextended(:key, 0))", key)
 
 
 def _busy(path: Path, pool_name: str) -> Busy:
