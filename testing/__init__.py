@@ -12,10 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from poolform.testing.launchers import LauncherContract
+    from poolform.testing.pool_types import PoolTypeContract
 
-_HOMES = {"LauncherContract": "poolform.testing.launchers"}
+_HOMES = {
+    "LauncherContract": "poolform.testing.launchers",
+    "PoolTypeContract": "poolform.testing.pool_types",
+}
 
-__all__ = ["LauncherContract"]
+__all__ = ["LauncherContract", "PoolTypeContract"]
 
 
 def __getattr__(name: str) -> Any:

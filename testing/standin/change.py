@@ -98,7 +98,8 @@ class ResourceType:
         protection = self.behaviour.protected_by
         if protection and prior.get(protection):
             raise Refused(f"{self.name} {prior[self.key]} is protected: set {protection} to false and apply first")
-        world.objects.get(self.name, {}).pop(prior[self.key], None)
+        if not (self.behaviour.abandons and self.behaviour.abandons(prior)):
+            world.objects.get(self.name, {}).pop(prior[self.key], None)
 
     def _settle(self, planned: Attributes, world: World, made_up: str) -> Attributes:
         given = {**self.environment, **dict(known(planned))}

@@ -134,6 +134,7 @@ BEHAVIOUR = Behaviour(
             from_provider=("project",),
             force_new=("project", "service"),
             adopts=True,
+            abandons=lambda prior: not prior["disable_on_destroy"],
         ),
         "google_artifact_registry_repository": Resource(
             _labelled(
