@@ -103,7 +103,8 @@ class Change:
         if self.action == "update" and self.changed:
             return f": {_listed(self.changed)}"
         if self.action == "import":
-            return ", left by an interrupted run"
+            adjusted = f", and put right its {_listed(self.changed)}" if self.before and self.changed else ""
+            return f", left by an interrupted run{adjusted}"
         return ""
 
 
@@ -169,7 +170,7 @@ def _change(document: Mapping[str, Json]) -> Change:
     change = document["change"]
     action: Action = _ACTIONS.get(tuple(change["actions"]), "update")
     importing = (change.get("importing") or {}).get("id")
-    if importing is not None and action == "keep":
+    if importing is not None and action in ("keep", "update"):
         action = "import"
     before, after = change.get("before"), change.get("after")
     return Change(

@@ -15,7 +15,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from poolform import Connection, Credential, Finding, Identity, Outputs, PoolType, Variables, hookimpl
+from poolform import Connection, Credential, Finding, Identity, Orphan, Outputs, PoolType, Variables, hookimpl
 
 STEPS_UP = ("identity", "preflight", "review", "apply", "connect", "issued", "mint", "minted", "accepted", "told")
 STEPS_DOWN = ("disconnect", "revoke", "revoked", "destroy", "told-destroyed")
@@ -70,6 +70,13 @@ class Mortal(PoolType):
 
     def launcher(self, connection, credential):
         raise AssertionError("no test launches here")
+
+    # FindsOrphans
+
+    def orphans(self, variables, pool_id, known):
+        for pair in filter(None, os.environ.get("MORTAL_ORPHANS", "").split(",")):
+            address, _, import_id = pair.partition("=")
+            yield Orphan(address, import_id)
 
     # MintsCredentials
 

@@ -101,3 +101,21 @@ def test_keys_that_no_block_holds_are_revoked(run, cloud, home):
     (cloud / "keys" / f"{key.name}-stray").write_text("left by a crash")
     assert run("work-pool", "provision-infra", "p", "--set", "size=2", "--yes").code == 0
     undisturbed(run, cloud, home)
+
+
+def test_what_an_interrupted_apply_left_is_adopted(run, cloud, home):
+    """Made in the cloud, absent from the state: it enters the next plan as an import, and only then."""
+    assert run(*CREATE, MORTAL_AT="apply", MORTAL_OF="SIGINT").code == 130
+    orphans = "terraform_data.last[0]=left-behind"
+    planned = again(run, "work-pool", "plan", "p", MORTAL_ORPHANS=orphans)
+    assert planned.code == 4
+    assert "< Adopt a thing at" in planned.err
+    assert ", left by an interrupted run" in planned.err
+    resumed = run("work-pool", "provision-infra", "p", "--yes", MORTAL_ORPHANS=orphans)
+    assert resumed.code == 0, resumed.err
+    (state,) = home.glob("pools/*/terraform.tfstate")
+    assert "left-behind" in state.read_text()
+    assert not list(home.glob("pools/*/imports.tf"))
+    undisturbed(run, cloud, home)
+    ready = run("work-pool", "plan", "p", MORTAL_ORPHANS="terraform_data.last[0]=another")
+    assert ready.code == 0

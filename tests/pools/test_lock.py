@@ -28,8 +28,8 @@ def test_a_second_holder_is_told_of_the_first(store):
 def test_two_machines_with_one_database_are_kept_apart(postgresql_url, tmp_path):
     here, there = (Settings.from_environment({"POOLFORM_HOME": str(tmp_path / name)}) for name in ("a", "b"))
     with open_store(postgresql_url) as one, open_store(postgresql_url) as other:
-        with pool_lock(here, one, "ab12cd34", "p", "upgrade"):
-            with pytest.raises(Busy, match="from another machine"), pool_lock(there, other, "ab12cd34", "p", "upgrade"):
-                pass
+        holding = pool_lock(here, one, "ab12cd34", "p", "upgrade")
+        with holding, pytest.raises(Busy, match="from another machine"):
+            pool_lock(there, other, "ab12cd34", "p", "upgrade").__enter__()
         with pool_lock(there, other, "ab12cd34", "p", "upgrade"):
             pass
