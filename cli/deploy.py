@@ -49,7 +49,7 @@ def deploy(
         name=name,
         flow=flow,
         entrypoint=place.entrypoint,
-        source={"type": "local", "path": str(place.folder)},
+        source=deployments.source_for(work_pool, place),
         queue=queue,
         parameters=parse_assignments(param or (), flow.parameter_schema),
         job_variables=parse_assignments(job_variable or (), template, option="--job-variable"),

@@ -65,7 +65,10 @@ class Job:
         signal.signal(signal.SIGTERM, self.terminated)
         timeout = self.env.get("POOLFORM_TIMEOUT_SECONDS")
         if timeout:
-            _thread.start_new_thread(self.watch, (float(timeout),))
+            seconds, grace = float(timeout), float(self.env.get("POOLFORM_GRACE_SECONDS") or GRACE_SECONDS)
+            _thread.start_new_thread(self.watch, (seconds, grace))
+            if sys.stderr:  # C code that never lets go of the interpreter keeps every thread from running, but this one
+                faulthandler.dump_traceback_later(seconds + 2 * grace, exit=True)
         try:
             target = self.prepare()
             args, kwargs = bind(target, self.env.get("POOLFORM_PARAMETERS") or "{}")
@@ -144,11 +147,8 @@ class Job:
             self.stopped = self.stopped or (CANCELLED, "cancelled")
             raise KeyboardInterrupt
 
-    def watch(self, seconds: float) -> None:
-        """Stop the flow after `seconds`; end the process some seconds later, whatever the flow does."""
-        grace = float(self.env.get("POOLFORM_GRACE_SECONDS") or GRACE_SECONDS)
-        # C code that holds the interpreter's lock all the while keeps this thread from running, but not faulthandler's.
-        faulthandler.dump_traceback_later(seconds + 2 * grace, exit=True)
+    def watch(self, seconds: float, grace: float) -> None:
+        """Stop the flow after `seconds`; end the process `grace` seconds later, whatever the flow does."""
         time.sleep(seconds)
         self.stopped = self.stopped or (TIMED_OUT, f"timed out after {seconds:g} s")
         signal.pthread_kill(self.thread, signal.SIGTERM)

@@ -18,7 +18,7 @@ from poolform.core.store import deployments, queues, runs
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from poolform.core.runs.entrypoints import Description
+    from poolform.core.runs.entrypoints import Description, Place
     from poolform.core.runs.launchers import Json
     from poolform.core.store.database import Transaction
     from poolform.core.store.deployments import Deployment
@@ -83,6 +83,15 @@ def save(tx: Transaction, pool: WorkPool, plan: Plan) -> Deployment:
         concurrency_limit=plan.concurrency_limit,
         **more,
     )
+
+
+def source_for(pool: WorkPool, place: Place) -> dict[str, Json]:
+    """Return where a pool's jobs find the code that is at `place` here.
+
+    Jobs that run in an image know nothing of this machine's folders: their code is in the image's working directory.
+    """
+    in_image = "image" in pool.base_job_template["variables"].get("properties", {})
+    return {} if in_image else {"type": "local", "path": str(place.folder)}
 
 
 def check_run(

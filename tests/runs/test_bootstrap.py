@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import base64
 import json
+import re
 import shlex
+import zlib
 
 import pytest
 
@@ -23,6 +26,14 @@ def test_the_bootstrap_has_nothing_that_kubernetes_or_a_template_would_expand():
     assert "$" not in program
     assert "\\" not in program
     assert program.isascii()
+
+
+def test_the_bootstraps_source_is_what_python_3_8_understands():
+    payload = re.search(r'b85decode\("(.*?)"', bootstrap_command()[2])[1]
+    modules = ast.literal_eval(zlib.decompress(base64.b85decode(payload.replace(",", "$"))).decode())
+    assert [name for name, _ in modules] == ["poolform", "poolform.runtime", "poolform.runtime.job"]
+    for _, source in modules:
+        ast.parse(source, feature_version=(3, 8))
 
 
 def test_the_bootstrap_is_the_same_every_time():

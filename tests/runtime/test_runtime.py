@@ -51,8 +51,11 @@ class Runner:
             env["POOLFORM_PARAMETERS"] = parameters if isinstance(parameters, str) else json.dumps(parameters)
         if timeout is not None:
             env["POOLFORM_TIMEOUT_SECONDS"] = str(timeout)
-        process = self.start(entrypoint, env=env, **options)
-        output = process.communicate(timeout=30)[0]
+        with self.start(entrypoint, env=env, **options) as process:
+            try:
+                output = process.communicate(timeout=30)[0]
+            finally:
+                process.kill()
         return Outcome(process.returncode, output or b"")
 
 
@@ -565,6 +568,23 @@ def test_a_timeout_ends_whatever_will_not_end(job, code):
     outcome = job(timeout=0.3, env={"POOLFORM_GRACE_SECONDS": "0.5"})
     assert (outcome.code, outcome.reason) == (exit_codes.TIMED_OUT, "timed out after 0.3 s"), outcome.text
     assert time.monotonic() - started < 10
+
+
+def test_a_timeout_ends_even_code_that_never_lets_go_of_the_interpreter(installed):
+    """Not even the thread that would end it hard can run; faulthandler can, but has only the exit code 1 to give."""
+    installed.write("def run(): sum(range(10**15))")
+    started = time.monotonic()
+    outcome = installed(timeout=0.2, env={"POOLFORM_GRACE_SECONDS": "0.2"})
+    assert outcome.code == 1
+    assert "Timeout (0:00:00.6" in outcome.text
+    assert time.monotonic() - started < 10
+
+
+def test_files_folders_and_functions_may_have_any_name(job):
+    job.write("def läuft(größe): print(größe)", "mein ordner/fluß-1 🏔.py")
+    outcome = job("mein ordner/fluß-1 🏔.py:läuft", parameters={"größe": "ü"}, env={"POOLFORM_FLOW_NAME": "flüsse"})
+    assert outcome.printed == ["ü"], outcome.text
+    assert outcome.events[0]["flow"] == "flüsse"
 
 
 def test_a_timeout_that_is_not_reached_does_nothing(job):
