@@ -1,4 +1,7 @@
-"""`poolform work-pool`: pools and their records. What touches infrastructure is in work_pool_infra.py."""
+"""`poolform work-pool`: pools and their records.
+
+What touches infrastructure is in work_pool_infra.py, what only looks at it in work_pool_look.py.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,7 @@ from poolform.cli.view import Format, Output, fields, iso, say, show, show_json,
 if TYPE_CHECKING:
     from poolform.core.store.pools import WorkPool
 
-app = typer.Typer(help="Work pools: create, provision, look at, destroy.", no_args_is_help=True)
-app.add_typer(work_pool_infra.app)
+app = work_pool_infra.app  # its verbs come first: a pool's way begins with them
 
 Name = Annotated[str, typer.Argument(help="Name of the work pool.", show_default=False)]
 

@@ -1,0 +1,81 @@
+"""What the verbs of `poolform work-pool` take: names, variables from flags, files and answers."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from poolform.cli.session import Session
+    from poolform.core.plugins import Registered
+    from poolform.core.store.pools import WorkPool
+
+Name = Annotated[str, typer.Argument(help="Name of the work pool.", show_default=False)]
+MaybeName = Annotated[str | None, typer.Argument(help="Name of the work pool; or give --type.", show_default=False)]
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a variable; may be repeated.")]
+Vars = Annotated[Path | None, typer.Option("--vars", metavar="FILE", help="JSON, YAML or TOML file of variables.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Apply without being asked.")]
+
+
+def named_pool(session: Session, name: str) -> WorkPool:
+    """Return the pool of this name. Raises NotFound with the nearest names."""
+    from poolform.core.store import pools
+
+    with session.store.read() as tx:
+        return pools.get(tx, name)
+
+
+def chosen_type(session: Session, given: str | None) -> str:
+    """Return the pool type that was given, or asked for on a terminal."""
+    from poolform.core.errors import UsageError
+
+    if given is not None:
+        return given
+    known = sorted(session.plugins.pool_types)
+    if not sys.stdin.isatty():
+        raise UsageError("No pool type was given.", hint=f"Give --type, one of: {', '.join(known)}.")
+    return str(typer.prompt(f"Pool type ({', '.join(known)})", err=True))
+
+
+def gathered(registered: Registered, stored: dict[str, Any], set_: Any, vars_: Path | None) -> Any:
+    """Gather variables from where they were stored, the file, the flags and, on a terminal, the person."""
+    from poolform.core.pools import variables
+
+    pool_type = registered.pool_type
+    layers = [
+        {key: variables.Given(value, "stored with the pool") for key, value in stored.items()},
+        variables.from_file(vars_) if vars_ else {},
+        variables.from_assignments(set_ or (), pool_type.variables),
+    ]
+    given = variables.gather(pool_type, *layers)
+    if sys.stdin.isatty():
+        for name in variables.missing(pool_type, given):
+            given[name] = variables.ask(name, pool_type, lambda question: str(typer.prompt(question, err=True)))
+    return variables.validate(pool_type, given)
+
+
+def with_variables(session: Session, pool: WorkPool, set_: Any, vars_: Path | None) -> WorkPool:
+    """Return the record of a pool with these variables laid over its own."""
+    if not set_ and vars_ is None:
+        return pool
+    registered = session.plugins.pool_type(pool.type)
+    model = gathered(registered, pool.variables, set_, vars_)
+    return replace(pool, variables=model.model_dump(mode="json"))
+
+
+def pairs(given: list[str] | None, flag: str) -> dict[str, str]:
+    """Return KEY=VALUE flags as a mapping; environment variables in values are expanded."""
+    from poolform.core.errors import UsageError
+
+    found = {}
+    for item in given or ():
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise UsageError(f"{flag} {item!r} is not of the form KEY=VALUE.")
+        found[key] = os.path.expandvars(value)
+    return found
