@@ -102,7 +102,8 @@ def _room(tx: Transaction, pool_id: str, pool: Row, queues: Sequence[Row], limit
         # Two workers that count at once would both find the last place free, so those who count take turns.
         tx.execute("SELECT 1 FROM work_pools WHERE id = :pool FOR NO KEY UPDATE", {"pool": pool_id})
     active = tx.execute(
-        "SELECT queue_id, deployment_id, count(*) AS n FROM flow_runs WHERE pool_id = :pool AND worker_id IS NOT NULL "
+        "SELECT queue_id, deployment_id, count(*) AS n FROM flow_runs "  # noqa: S608 - constants
+        f"WHERE pool_id = :pool AND {runs.HELD} "
         "AND state IN ('pending', 'submitted', 'running') GROUP BY queue_id, deployment_id",
         {"pool": pool_id},
     )
@@ -208,7 +209,7 @@ def look(tx: Transaction, worker_id: str, pool_id: str | None = None) -> Outlook
         values,
     )
     held = tx.execute(
-        "SELECT DISTINCT pool_id FROM flow_runs WHERE worker_id IS NOT NULL "  # noqa: S608 - constants
+        f"SELECT DISTINCT pool_id FROM flow_runs WHERE {runs.HELD} "  # noqa: S608 - constants
         "AND (lease_expires_at < :now OR (worker_id = :worker AND cancel_requested "
         f"AND state IN ('pending', 'submitted', 'running'))) {one.format('pool_id')}",
         {"now": now, "worker": worker_id, **values},

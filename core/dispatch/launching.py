@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     JobBuilder = Callable[[WorkPool, Deployment | None, FlowRun], Job]
 
 UNCERTAIN = "launch uncertain: launching it was interrupted, and {} cannot say any more whether a job was started"
+NEVER = "cancelled before it was launched"
 _FIRST_LOOK = 0.1  # seconds after a launch, to see the job running; a job that ends before is news in itself
 _FLUSH = 0.25  # seconds of launching after which the handles so far are stored
 
@@ -96,7 +97,7 @@ class Launching:
                 if handle is not None:
                     self._launched(task, handle, now)
                 elif cancelled:
-                    self.end(task, "cancelled", now, "cancelled before it was launched")
+                    self.end(task, "cancelled", now, NEVER)
                 else:
                     task.stage = Stage.LAUNCH
         self.tasks.save()
@@ -107,6 +108,9 @@ class Launching:
         for task in self.tasks.at(Stage.LAUNCH):
             if self.backoff.waiting:
                 break
+            if task.cancel:
+                self.end(task, "cancelled", self.tasks.store.now(), NEVER)
+                continue
             if not self.tasks.owned(task):
                 continue  # the lease ran out while this worker stood still: it may be somebody else's already
             started = clock()
@@ -148,7 +152,7 @@ class Launching:
             if result == "stored":
                 task.request, task.stage = request, Stage.LAUNCH
             elif result == "cancelled":
-                self.end(task, "cancelled", now, "cancelled before it was launched")
+                self.end(task, "cancelled", now, NEVER)
             else:
                 self.tasks.drop(task)
 
@@ -211,7 +215,7 @@ class Launching:
                 tx, task.run, attempt=task.run.attempt, at=now + pause, reason=f"no capacity: {_sentence(exc)}"
             )
         if result == "cancelled":
-            self.end(task, "cancelled", now, "cancelled before it was launched")
+            self.end(task, "cancelled", now, NEVER)
         else:
             self.tasks.drop(task)
 

@@ -98,6 +98,12 @@ class Supervisor:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
+        try:
+            self._go_round()
+        finally:
+            self.charge.store.leave()
+
+    def _go_round(self) -> None:
         notified = False
         while not self._stopping and not self._leave():
             self.beat = clock()

@@ -105,6 +105,11 @@ class Tasks:
     def __len__(self) -> int:
         return len(self._tasks)
 
+    def ids(self) -> list[str]:
+        """Return the ids of all runs that are held."""
+        with self._lock:
+            return list(self._leases)
+
     def at(self, stage: Stage) -> list[Task]:
         """Return the tasks at one stage, those held longest first."""
         return [task for task in self._tasks.values() if task.stage is stage]
@@ -158,15 +163,14 @@ class Tasks:
             if rows:
                 logs.append(tx, rows)
             runs.enter_at(tx, [(task.run.id, *entry) for task in mine for entry in task.entered])
-        kept = set(map(id, mine))
+        news = [task.run for task in mine if task.entered]
+        for task in mine:
+            task.lines, task.entered, task.fresh = [], [], False
         for task in changed:
-            if id(task) in kept:
-                told = bool(task.entered)
-                task.lines, task.entered, task.fresh = [], [], False
-                if told:
-                    self.listener.run_changed(task.run)
-            else:
+            if task.fresh:
                 self.drop(task)
+        for run in news:
+            self.listener.run_changed(run)
 
 
 class Listener:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from poolform.core.store.database import Store, Wake
     from poolform.core.store.pools import WorkPool
 
-LEASE = 30.0
+LEASE = 15.0
 """Seconds after which a dead worker's runs are taken over."""
 _STUCK = 300.0  # seconds in one round after which a supervisor counts as stuck, and its leases are left to run out
 _SPACING = 0.008  # seconds between two looks at the store, however busy that is
@@ -127,7 +127,10 @@ class Worker:
         }
         with self._store.write(notify=False) as tx:
             now = tx.now()
-            kept = {pool_id: leases.renew(tx, self.id, pool_id, lease=lease) for pool_id in healthy}
+            kept = {
+                pool_id: leases.renew(tx, self.id, pool_id, supervisor.tasks.ids(), lease=lease)
+                for pool_id, supervisor in healthy.items()
+            }
             workers.save(
                 tx,
                 workers.Worker(

@@ -151,6 +151,16 @@ class Store(ABC, Generic[S]):
     def _connect(self) -> S:
         """Open one more connection. Raises StoreError."""
 
+    def leave(self) -> None:
+        """Close the calling thread's connection; for threads that end before the store is closed."""
+        session: S | None = getattr(self._mine, "session", None)
+        if session is not None and self._pid == os.getpid():
+            with self._lock:
+                if session in self._sessions:
+                    self._sessions.remove(session)
+            del self._mine.session
+            session.close()
+
     def close(self) -> None:
         """Close every thread's connection; the store can be used again and will reconnect."""
         with self._lock:

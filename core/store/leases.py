@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Literal
 from poolform.core.store import runs
 from poolform.core.store.logs import storable
 from poolform.core.store.rows import assign, encode
-from poolform.core.store.runs import FlowRun
+from poolform.core.store.runs import HELD, FlowRun
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from poolform.core.store.database import Transaction
 
 _MINE = "id = :id AND worker_id = :worker_id AND attempt = :attempt"
@@ -45,7 +47,7 @@ def take_over(tx: Transaction, pool_id: str, worker_id: str, *, lease: float, mo
     now = tx.now()
     skip = " FOR UPDATE SKIP LOCKED" if tx.dialect == "postgresql" else ""
     found = tx.execute(
-        "SELECT id, request FROM flow_runs WHERE pool_id = :pool AND worker_id IS NOT NULL "  # noqa: S608
+        f"SELECT id, request FROM flow_runs WHERE pool_id = :pool AND {HELD} "  # noqa: S608 - constants
         f"AND lease_expires_at < :now ORDER BY lease_expires_at LIMIT :most{skip}",
         {"pool": pool_id, "now": now, "most": most},
     )
@@ -57,20 +59,27 @@ def take_over(tx: Transaction, pool_id: str, worker_id: str, *, lease: float, mo
     return [Held(runs.get(tx, row["id"]), row["request"]) for row in found]
 
 
-def renew(tx: Transaction, worker_id: str, pool_id: str, *, lease: float) -> set[str]:
-    """Keep what a worker holds in a pool for `lease` seconds from now; return the ids, those that it still holds."""
-    rows = tx.execute(
-        "UPDATE flow_runs SET lease_expires_at = :until "
-        "WHERE pool_id = :pool AND worker_id IS NOT NULL AND worker_id = :worker RETURNING id",
-        {"until": tx.now() + lease, "pool": pool_id, "worker": worker_id},
+def renew(tx: Transaction, worker_id: str, pool_id: str, run_ids: Sequence[str], *, lease: float) -> set[str]:
+    """Keep these runs for `lease` seconds from now; return the ids of those that the worker still holds.
+
+    Only those that it names: what it holds without knowing (a claim whose commit was cut off) has to run out.
+    """
+    until = tx.now() + lease
+    tx.execute_many(
+        "UPDATE flow_runs SET lease_expires_at = :until WHERE id = :id AND worker_id = :worker",
+        [{"until": until, "id": run_id, "worker": worker_id} for run_id in run_ids],
     )
-    return {row["id"] for row in rows}
+    rows = tx.execute(
+        f"SELECT id FROM flow_runs WHERE pool_id = :pool AND {HELD} AND worker_id = :worker",  # noqa: S608 - constants
+        {"pool": pool_id, "worker": worker_id},
+    )
+    return {row["id"] for row in rows} & set(run_ids)
 
 
 def let_go(tx: Transaction, worker_id: str) -> None:
     """Let all leases of a worker that leaves expire now, so that the next one need not wait."""
     tx.execute(
-        "UPDATE flow_runs SET lease_expires_at = 0 WHERE worker_id IS NOT NULL AND worker_id = :worker",
+        f"UPDATE flow_runs SET lease_expires_at = 0 WHERE {HELD} AND worker_id = :worker",  # noqa: S608 - constants
         {"worker": worker_id},
     )
 
@@ -139,7 +148,7 @@ def cancel_requested(tx: Transaction, run: FlowRun) -> bool:
 def to_cancel(tx: Transaction, worker_id: str, pool_id: str) -> set[str]:
     """Return the ids of the active runs that this worker holds in a pool and somebody asked to cancel."""
     rows = tx.execute(
-        "SELECT id FROM flow_runs WHERE pool_id = :pool AND worker_id IS NOT NULL AND worker_id = :worker "
+        f"SELECT id FROM flow_runs WHERE pool_id = :pool AND {HELD} AND worker_id = :worker "  # noqa: S608 - constants
         "AND cancel_requested AND state IN ('pending', 'submitted', 'running')",
         {"pool": pool_id, "worker": worker_id},
     )

@@ -25,9 +25,10 @@ class LogRow(Record):
 
 
 def append(tx: Transaction, rows: Sequence[LogRow]) -> None:
-    """Store lines."""
+    """Store lines; those that are there already stay, as a commit may have worked that seemed to fail."""
     tx.execute_many(
-        "INSERT INTO logs (run_id, attempt, seq, at, line) VALUES (:run_id, :attempt, :seq, :at, :line)",
+        "INSERT INTO logs (run_id, attempt, seq, at, line) VALUES (:run_id, :attempt, :seq, :at, :line) "
+        "ON CONFLICT DO NOTHING",
         [{**asdict(row), "line": storable(row.line)} for row in rows],
     )
 

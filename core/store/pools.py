@@ -174,6 +174,8 @@ def delete(tx: Transaction, pool_id: str, *, with_deployments: bool = False) -> 
 
     Raises NotReady while it has infrastructure or runs in progress, or deployments unless they are to go with it.
     """
+    from poolform.core.store.runs import HELD, cancel_scheduled  # here: listing pools has no use for runs
+
     pool = by_id(tx, pool_id)
     if pool is None:
         return
@@ -182,9 +184,8 @@ def delete(tx: Transaction, pool_id: str, *, with_deployments: bool = False) -> 
             f"Work pool {pool.name} still has infrastructure (it is {pool.state}).",
             hint=f"Destroy that first: poolform work-pool deprovision {pool.name}",
         )
-    held = tx.execute(
-        "SELECT count(*) AS n FROM flow_runs WHERE pool_id = :pool AND worker_id IS NOT NULL", {"pool": pool_id}
-    )[0]["n"]
+    sql = f"SELECT count(*) AS n FROM flow_runs WHERE pool_id = :pool AND {HELD}"  # noqa: S608 - constants
+    held = tx.execute(sql, {"pool": pool_id})[0]["n"]
     if held:
         raise NotReady(
             f"Work pool {pool.name} has {held} runs in progress.",
@@ -202,8 +203,6 @@ def delete(tx: Transaction, pool_id: str, *, with_deployments: bool = False) -> 
             f"{', …' if len(deployed) > 5 else ''}.",
             hint="Deploy them to another pool or delete them first: poolform deployment delete FLOW/NAME",
         )
-    from poolform.core.store.runs import cancel_scheduled
-
     cancel_scheduled(tx, pool_id=pool_id, reason=f"work pool {pool.name} was deleted")
     tx.execute("DELETE FROM work_pools WHERE id = :id", {"id": pool_id})
 

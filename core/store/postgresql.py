@@ -171,9 +171,10 @@ class _PostgresqlWake(Wake):
         try:
             if list(self._connection.notifies(timeout=0)):
                 return True
-            waiter.register(self._connection.fileno(), select.POLLIN)
-            waiter.poll(1000 * max(timeout, 0))
-            return bool(list(self._connection.notifies(timeout=0)))
+            listening = self._connection.fileno()
+            waiter.register(listening, select.POLLIN)
+            ready = {descriptor for descriptor, _ in waiter.poll(1000 * max(timeout, 0))}
+            return bool(list(self._connection.notifies(timeout=0))) or listening in ready
         except Error:
             self._connection.close()
             return True

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import resource
+import threading
 import time
 
 import pytest
 from dispatch_stand_in import Notifying, Platform, build_job
 
 from poolform.core.dispatch import following
+from poolform.core.dispatch.tasks import Listener
+from poolform.core.dispatch.worker import Worker
 from poolform.core.errors import PoolformError
 from poolform.core.runs.launchers import LaunchRefused, NoCapacity, Unavailable
 from poolform.core.store import logs, runs, workers
@@ -223,7 +226,6 @@ def test_a_job_that_is_gone_is_a_crash(bench):
     ],
 )
 def test_a_job_that_cannot_be_built_is_a_crash(bench, error, reason):
-    from poolform.core.dispatch.worker import Worker
 
     def build(pool, deployment, run):
         if run.flow_name == "etl" and run.job_variables["script"] == "bad":
@@ -231,7 +233,6 @@ def test_a_job_that_cannot_be_built_is_a_crash(bench, error, reason):
         return build_job(pool, deployment, run)
 
     worker = Worker(bench.store, lambda pool: bench.platform, build)
-    import threading
 
     thread = threading.Thread(target=worker.run)
     thread.start()
@@ -323,7 +324,6 @@ def test_a_worker_for_one_pool_leaves_the_others_alone(bench):
 
 
 def test_a_worker_runs_until_told(bench):
-    from poolform.core.dispatch.worker import Worker
 
     run, other = bench.submit("echo hello"), bench.submit()
     worker = Worker(bench.store, lambda pool: bench.platform, build_job, pool=bench.pool, only=run.id)
@@ -343,7 +343,6 @@ def test_jobs_go_on_when_a_worker_stops_and_the_next_one_takes_them_over_at_once
 
 
 def test_a_pool_whose_launcher_cannot_be_made_waits_without_harm(bench):
-    from poolform.core.dispatch.worker import Worker
 
     broken = [PoolformError("the credentials cannot be read.")]
 
@@ -351,10 +350,6 @@ def test_a_pool_whose_launcher_cannot_be_made_waits_without_harm(bench):
         if broken:
             raise broken.pop()
         return bench.platform
-
-    import threading
-
-    from poolform.core.dispatch.tasks import Listener
 
     class Hearing(Listener):
         def trouble(self, pool, message):

@@ -38,14 +38,14 @@ CUT_ALL_OTHERS = (
 
 
 def test_what_raises_leaves_nothing(store):
-    with pytest.raises(ZeroDivisionError), store.write() as tx:  # noqa: PT012
+    with pytest.raises(ZeroDivisionError), store.write() as tx:
         pools.create(tx, name="lab", type="process", plugin="poolform", plugin_version="0.1")
         raise ZeroDivisionError
     assert names(store) == []
 
 
 def test_a_failed_statement_leaves_nothing(store):
-    with pytest.raises(StoreError, match="refused"), store.write() as tx:  # noqa: PT012
+    with pytest.raises(StoreError, match="refused"), store.write() as tx:
         pools.create(tx, name="lab", type="process", plugin="poolform", plugin_version="0.1")
         tx.execute("SELECT nonsense")
     create_pool(store, "again")
@@ -208,7 +208,7 @@ def test_a_full_disk(tmp_path):
     with open_store(f"sqlite:///{tmp_path / 'store.db'}") as store:
         with store.read() as tx:
             tx.execute("PRAGMA max_page_count = 1")  # SQLite's own way to be full; it rounds up to what there is
-        with pytest.raises(StoreError, match="is full; nothing was changed"), store.write() as tx:  # noqa: PT012
+        with pytest.raises(StoreError, match="is full; nothing was changed"), store.write() as tx:
             pool = pools.create(tx, name="lab", type="process", plugin="poolform", plugin_version="0.1")
             pools.save_module(tx, pool.id, {"main.tf": "x" * 100_000}, lock_file=None, digest="")
         assert names(store) == []
@@ -224,7 +224,7 @@ def test_a_read_only_home(tmp_path):
         "try: open_store(sys.argv[1])\nexcept Exception as e: print(type(e).__name__, e, e.hint)"
     )
     as_user = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups") if os.geteuid() == 0 else ()
-    for path in (tmp_path, *tmp_path.parents[:2]):
+    for path in (tmp_path, *(parent for parent in tmp_path.parents if parent.name.startswith(("pytest-", "popen-")))):
         path.chmod(path.stat().st_mode | 0o055)
     folder.chmod(0o555)
     empty = subprocess.run(

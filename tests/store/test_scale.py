@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from poolform.core.store import pools, queues, runs
+from poolform.core.dispatch.claim import claim, look
+from poolform.core.store import deployments, pools, queues, runs
 
 PAST = 200_000  # a fifth of what the budget names, to keep the suite short; the indexes make it the same
 BUDGET = 0.05
@@ -24,15 +25,28 @@ def full(store):
             pools.create(
                 tx, name=f"pool-{n:04}", type="process", plugin="poolform", plugin_version="0.1", state="ready"
             )
-            for n in range(200)
+            for n in range(1000)
         ]
         tx.execute(
             f"{FILL[tx.dialect]} INSERT INTO flow_runs (id, name, flow_name, pool_id, queue_id, state, scheduled_at, "
             "created_at, removed) SELECT 'run-' || i, 'past', 'etl', :pool, 'q', 'completed', i, i, TRUE FROM n",
             {"past": PAST, "pool": made[0].id},
         )
-        for _ in range(20):
-            runs.submit(tx, pool=made[0], flow_name="etl")
+        queue = queues.get(tx, made[0].id)
+        deployed = [
+            deployments.save(
+                tx,
+                flow_name="etl",
+                name=f"nightly-{n}",
+                pool_id=made[0].id,
+                queue_id=queue.id,
+                entrypoint="f.py:etl",
+                concurrency_limit=1 if n < 10 else None,
+            )
+            for n in range(1000)
+        ]
+        for n in range(2000):
+            runs.submit(tx, pool=made[0], flow_name="etl", deployment=deployed[n % 1000])
     if store.dialect == "postgresql":
         with store.write() as tx:
             tx.execute("ANALYZE")
@@ -41,7 +55,7 @@ def full(store):
 
 def timed(act):
     best = float("inf")
-    for _ in range(3):
+    for _ in range(5):
         started = time.perf_counter()
         act()
         best = min(best, time.perf_counter() - started)
@@ -59,9 +73,23 @@ def test_reading_stays_quick(full):
         "one": lambda tx: runs.find(tx, "run-777"),
         "pools": pools.list_all,
         "queues": queues.list_all,
+        "deployments": deployments.list_all,
+        "what there is to do": lambda tx: look(tx, "w"),
     }
     took = {}
     for name, ask in questions.items():
         with store.read() as tx:
             took[name] = timed(lambda ask=ask, tx=tx: ask(tx))
     assert {name: took for name, took in took.items() if took > BUDGET} == {}
+
+
+def test_claiming_stays_quick(full):
+    store, made = full
+    took = []
+    for _ in range(5):
+        started = time.perf_counter()
+        with store.write() as tx:
+            got = claim(tx, made[0].id, "w", lease=60, most=10)
+        took.append(time.perf_counter() - started)
+        assert len(got.runs) == 10
+    assert sorted(took)[2] < BUDGET
