@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from poolform.cli import work_pool_infra
+from poolform.cli import work_pool_infra, work_pool_look
 from poolform.cli.session import Session
 from poolform.cli.view import Format, Output, fields, iso, say, show, show_json, table, when
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from poolform.core.store.pools import WorkPool
 
 app = work_pool_infra.app  # its verbs come first: a pool's way begins with them
+app.add_typer(work_pool_look.app)
 
 Name = Annotated[str, typer.Argument(help="Name of the work pool.", show_default=False)]
 
