@@ -4,6 +4,7 @@
 - `poolform.testing.fixtures`: a throw-away home, and stand-in Terraform providers while a test runs.
 - `poolform.testing.standin`: those providers, of schemas written in a few lines; faults, and a cloud to look into.
 - `poolform.testing.schemas`: the schemas of public providers.
+- `poolform.testing.check`: all of it, run for a whole plugin; what `poolform plugin check` does.
 """
 
 from __future__ import annotations
