@@ -10,7 +10,7 @@ import typer
 from poolform.cli.session import Session
 from poolform.cli.view import say
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from poolform.core.store.deployments import Deployment
     from poolform.core.store.runs import FlowRun
 
-app = typer.Typer(help="Deployments: list, look at, run.", no_args_is_help=True)
+app = typer.Typer(help="Deployments: list, look at, run.", no_args_is_help=True, add_completion=False)
 
 Name = Annotated[str, typer.Argument(metavar="FLOW/NAME", help="The deployment.", show_default=False)]
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import typer
 
 from poolform.cli.session import Session
-from poolform.cli.view import Format, Output, say, show, show_json, styled
+from poolform.cli.view import Format, Output, counted, say, show, show_json, styled
 from poolform.core.errors import PoolformError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()
@@ -82,7 +82,7 @@ def _database(session: Session) -> Iterator[tuple[bool, str, str | None]]:
 
     with session.store.read() as tx:
         count = len(pools.list_all(tx))
-    yield True, f"{session.store.name}, {count} work pools", None
+    yield True, f"{session.store.name}, {counted(count, 'work pool')}", None
 
 
 def _plugins(session: Session) -> Iterator[tuple[bool, str, str | None]]:
@@ -101,7 +101,7 @@ def _credentials(session: Session) -> Iterator[tuple[bool, str, str | None]]:
         rows, every = blocks.list_all(tx), pools.list_all(tx)
     for row in rows:
         session.blocks.load(row.type, row.name)
-    yield True, f"{len(rows)} blocks, all readable", None
+    yield True, f"{counted(len(rows), 'block')}, all readable", None
     for pool in every:
         registered = session.plugins.pool_types.get(pool.type)
         finding = check_credential(registered.pool_type if registered else None, pool, session.blocks)

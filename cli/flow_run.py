@@ -14,7 +14,7 @@ from poolform.cli.view import Format, Output, fields, iso, say, show, show_json,
 if TYPE_CHECKING:
     from poolform.core.store.runs import FlowRun
 
-app = typer.Typer(help="Flow runs: list, look at, watch, cancel, retry.", no_args_is_help=True)
+app = typer.Typer(help="Flow runs: list, look at, watch, cancel, retry.", no_args_is_help=True, add_completion=False)
 
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Id of the run, or the start of it.", show_default=False)]
 
@@ -32,13 +32,18 @@ class State(StrEnum):
     cancelled = "cancelled"
 
 
+_STATES = f"Only runs in this state: {', '.join(State)}."
+
+
 @app.command("ls")
 def ls(
     ctx: typer.Context,
     *,
-    limit: Annotated[int, typer.Option("--limit", "-l", min=1)] = 20,
-    state: Annotated[State | None, typer.Option("--state", help="Only runs in this state.")] = None,
-    deployment: Annotated[str | None, typer.Option("--deployment", "-d", metavar="FLOW/NAME")] = None,
+    limit: Annotated[int, typer.Option("--limit", "-l", min=1, help="How many, newest first.")] = 20,
+    state: Annotated[State | None, typer.Option("--state", metavar="STATE", help=_STATES)] = None,
+    deployment: Annotated[
+        str | None, typer.Option("--deployment", "-d", metavar="FLOW/NAME", help="Only runs of this deployment.")
+    ] = None,
     pool: Annotated[str | None, typer.Option("--pool", "-p", help="Only runs in this pool.")] = None,
     output: Output = Format.text,
 ) -> None:

@@ -7,7 +7,7 @@ import typer
 from poolform.cli.session import Session
 from poolform.cli.view import Format, Output, say, show_json, table
 
-app = typer.Typer(help="Plugins: who provides which pool types.", no_args_is_help=True)
+app = typer.Typer(help="Plugins: who provides which pool types.", no_args_is_help=True, add_completion=False)
 
 
 @app.callback()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from poolform.core.store.pools import WorkPool
     from poolform.core.store.runs import FlowRun
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 POOL = "quickstart"
 _FLOW = '''\

@@ -10,7 +10,7 @@ import typer
 
 from poolform.cli.view import Format, Output, fields, show_json
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

@@ -79,6 +79,11 @@ def iso(seconds: float | None) -> str | None:
     return None if seconds is None else datetime.fromtimestamp(seconds).astimezone().isoformat()
 
 
+def counted(number: int, noun: str) -> str:
+    """Return `1 block`, `2 blocks`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def _cell(value: object) -> str:
     if value is None:
         return "-"

@@ -29,8 +29,7 @@ class Printing(Listener):
     def run_changed(self, run: FlowRun) -> None:
         """Say that a run is in a new state."""
         clock = time.strftime("%H:%M:%S")
-        because = f": {run.reason}" if run.reason else ""
-        say(f"{clock}  {run.name}  {run.flow_name}  {state_in_colour(run.state)}{because}")
+        say(f"{clock}  {run.name}  {run.flow_name}  {state_in_colour(run.state)}{because(run.state, run.reason)}")
 
     def trouble(self, pool: str, message: str) -> None:
         """Say what keeps runs waiting."""
@@ -48,6 +47,11 @@ class Quiet(Listener):
 def state_in_colour(state: str) -> str:
     """Return a state as it is shown on stderr."""
     return styled(state, _COLOURS.get(state, "dim"), stream=sys.stderr)
+
+
+def because(state: str, reason: str | None) -> str:
+    """Return what is to be said after a state: why, unless the state says it all."""
+    return f": {reason}" if reason and reason != state else ""
 
 
 def watch(session: Session, run_id: str, *, with_logs: bool = True, with_states: bool = True) -> FlowRun:
@@ -70,8 +74,7 @@ def watch(session: Session, run_id: str, *, with_logs: bool = True, with_states:
             for change in changes:
                 seen_state = change.seq
                 if with_states:
-                    because = f": {change.reason}" if change.reason else ""
-                    say(f"{run.name} is {state_in_colour(change.state)}{because}")
+                    say(f"{run.name} is {state_in_colour(change.state)}{because(change.state, change.reason)}")
             if run.ended and not run.worker_id:
                 return run
             wake.wait(_LOOK)

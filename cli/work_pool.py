@@ -1,67 +1,28 @@
 """`poolform work-pool`: pools and their records.
 
-What touches infrastructure is in work_pool_infra.py, what only looks at it in work_pool_look.py.
+What touches infrastructure is in work_pool_infra.py, what only looks at it in work_pool_look.py, pool types are in
+work_pool_types.py.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from poolform.cli import work_pool_infra, work_pool_look
+from poolform.cli import work_pool_infra, work_pool_look, work_pool_types
 from poolform.cli.session import Session
 from poolform.cli.view import Format, Output, fields, iso, say, show, show_json, table, when
+from poolform.cli.work_pool_options import JobTemplate, Limit, Name
+from poolform.cli.work_pool_types import described
 
 if TYPE_CHECKING:
     from poolform.core.store.pools import WorkPool
 
 app = work_pool_infra.app  # its verbs come first: a pool's way begins with them
 app.add_typer(work_pool_look.app)
-
-Name = Annotated[str, typer.Argument(help="Name of the work pool.", show_default=False)]
-
-
-@app.command("types")
-def types(
-    ctx: typer.Context,
-    slug: Annotated[str | None, typer.Argument(help="Describe this type's variables.", show_default=False)] = None,
-    output: Output = Format.text,
-) -> None:
-    """List the pool types that can be made here, or describe one."""
-    plugins = Session.of(ctx).plugins
-    for problem in plugins.problems:
-        say(f"Warning: {problem.message}", "yellow")
-    if slug is not None:
-        _describe_type(plugins.pool_type(slug), output)
-        return
-    found = [
-        {"type": name, "title": r.pool_type.title, "description": r.pool_type.description, "plugin": r.plugin.label}
-        for name, r in sorted(plugins.pool_types.items())
-    ]
-    if output is Format.json:
-        show_json(found)
-    else:
-        rows = [(item["type"], item["title"], item["plugin"]) for item in found]
-        table(("TYPE", "TITLE", "PLUGIN"), rows, empty="There are no pool types.")
-
-
-def _describe_type(registered: Any, output: Format) -> None:
-    pool_type = registered.pool_type
-    schema = pool_type.variables.model_json_schema()
-    if output is Format.json:
-        show_json({"type": pool_type.slug, "title": pool_type.title, "variables": schema})
-        return
-    show(f"{pool_type.slug}: {pool_type.title}. {pool_type.description}".rstrip())
-    required = schema.get("required", ())
-    rows = [
-        (name, "required" if name in required else json.dumps(field.get("default")), field.get("description", ""))
-        for name, field in schema.get("properties", {}).items()
-    ]
-    table(("VARIABLE", "DEFAULT", "MEANING"), rows, empty="It has no variables.")
+app.add_typer(work_pool_types.app)
 
 
 @app.command("ls")
@@ -111,6 +72,8 @@ def inspect(ctx: typer.Context, name: Name, output: Output = Format.text) -> Non
     for title, values in (("variables", pool.variables), ("connection", (pool.connection or {}).get("settings", {}))):
         show(f"\n{title}")
         fields({f"  {key}": value for key, value in sorted(values.items())})
+    show("")
+    table(("JOB VARIABLE", "DEFAULT", "MEANING"), described(pool.base_job_template["variables"]), empty="")
 
 
 @app.command("update")
@@ -118,10 +81,8 @@ def update(
     ctx: typer.Context,
     name: Name,
     *,
-    base_job_template: Annotated[
-        Path | None, typer.Option("--base-job-template", help="JSON file with the template to use from now on.")
-    ] = None,
-    concurrency_limit: Annotated[int | None, typer.Option("--concurrency-limit", min=0)] = None,
+    base_job_template: JobTemplate = None,
+    concurrency_limit: Limit = None,
     rename: Annotated[str | None, typer.Option("--name", help="Give it another name.")] = None,
 ) -> None:
     """Change a pool's name, limit or base job template; its variables change with provision-infra."""
@@ -180,7 +141,9 @@ def delete(
     ctx: typer.Context,
     name: Name,
     *,
-    with_deployments: Annotated[bool, typer.Option(help="Delete the pool's deployments too.")] = False,
+    with_deployments: Annotated[
+        bool, typer.Option("--with-deployments", help="Delete the pool's deployments too.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Delete a pool that has no infrastructure; its history and past runs stay."""
@@ -209,7 +172,7 @@ def delete(
 def history(
     ctx: typer.Context,
     name: Name,
-    limit: Annotated[int, typer.Option("--limit", min=1)] = 20,
+    limit: Annotated[int, typer.Option("--limit", "-l", min=1, help="How many entries, newest first.")] = 20,
     output: Output = Format.text,
 ) -> None:
     """Show who changed a pool's infrastructure, when, and with which plan; also of pools that are gone."""
@@ -251,23 +214,6 @@ def preview(
         return
     rows = [(when(r.scheduled_at), r.name, r.flow_name, r.id) for r in due]
     table(("WHEN", "NAME", "FLOW", "ID"), rows, empty=f"No run of {name} is due within {hours:g} h.")
-
-
-@app.command("get-default-base-job-template")
-def get_default_base_job_template(
-    ctx: typer.Context,
-    type_: Annotated[str, typer.Option("--type", "-t", help="The pool type.")],
-    file: Annotated[Path | None, typer.Option("--file", "-f", help="Write it here instead.")] = None,
-) -> None:
-    """Print the base job template that pools of a type start with."""
-    from poolform.core.runs.jobs import base_job_template
-
-    template = base_job_template(Session.of(ctx).plugins.pool_type(type_).pool_type)
-    if file is None:
-        show_json(template)
-    else:
-        file.write_text(json.dumps(template, indent=2) + "\n", encoding="utf-8")
-        say(f"Wrote {file}.")
 
 
 def _get(ctx: typer.Context, name: str) -> WorkPool:

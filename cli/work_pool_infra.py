@@ -11,6 +11,9 @@ import typer
 from poolform.cli.session import Session
 from poolform.cli.view import Format, Output, say, show_json
 from poolform.cli.work_pool_options import (
+    BackendConfig,
+    JobTemplate,
+    Limit,
     Name,
     Set,
     Vars,
@@ -46,10 +49,10 @@ def create(
     vars_: Vars = None,
     yes: Yes = False,
     backend: Annotated[str, typer.Option("--backend", help="Where Terraform keeps the pool's state.")] = "local",
-    backend_config: Annotated[list[str] | None, typer.Option("--backend-config", metavar="KEY=VALUE")] = None,
-    base_job_template: Annotated[Path | None, typer.Option("--base-job-template", help="JSON file.")] = None,
-    concurrency_limit: Annotated[int | None, typer.Option("--concurrency-limit", min=0)] = None,
-    paused: Annotated[bool, typer.Option("--paused", help="Make it paused.")] = False,
+    backend_config: BackendConfig = None,
+    base_job_template: JobTemplate = None,
+    concurrency_limit: Limit = None,
+    paused: Annotated[bool, typer.Option("--paused", help="Launch no runs in it until it is resumed.")] = False,
     output: Output = Format.text,
 ) -> None:
     """Create a work pool, with its infrastructure if --provision-infra is given."""

@@ -9,7 +9,7 @@ import typer
 
 from poolform.cli.session import Session
 from poolform.cli.view import Format, Output, say, show, show_json
-from poolform.cli.work_pool_options import Name, Set, Vars, gathered, named_pool, with_variables
+from poolform.cli.work_pool_options import MaybeName, Name, Set, Vars, gathered, named_pool, with_variables
 
 if TYPE_CHECKING:
     from poolform.core.store.pools import WorkPool
@@ -55,11 +55,11 @@ def drift(ctx: typer.Context, name: Name, output: Output = Format.text) -> None:
 @app.command("render")
 def render(
     ctx: typer.Context,
-    name: Annotated[
-        str | None, typer.Argument(help="Name of the work pool; or give --type.", show_default=False)
-    ] = None,
+    name: MaybeName = None,
     *,
-    type_: Annotated[str | None, typer.Option("--type", "-t", help="Render a type without a pool.")] = None,
+    type_: Annotated[
+        str | None, typer.Option("--type", "-t", metavar="TYPE", help="Render a type without a pool.")
+    ] = None,
     set_: Set = None,
     vars_: Vars = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write the module here.")] = None,
@@ -89,11 +89,11 @@ def render(
 @app.command("graph")
 def graph(
     ctx: typer.Context,
-    name: Annotated[
-        str | None, typer.Argument(help="Name of the work pool; or give --type.", show_default=False)
-    ] = None,
+    name: MaybeName = None,
     *,
-    type_: Annotated[str | None, typer.Option("--type", "-t", help="Graph of a type without a pool.")] = None,
+    type_: Annotated[
+        str | None, typer.Option("--type", "-t", metavar="TYPE", help="Graph of a type without a pool.")
+    ] = None,
     set_: Set = None,
     vars_: Vars = None,
 ) -> None:

@@ -10,15 +10,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from poolform.cli.proposal import ask
+
 if TYPE_CHECKING:
     from poolform.cli.session import Session
     from poolform.core.plugins import Registered
     from poolform.core.store.pools import WorkPool
 
-Name = Annotated[str, typer.Argument(help="Name of the work pool.", show_default=False)]
-MaybeName = Annotated[str | None, typer.Argument(help="Name of the work pool; or give --type.", show_default=False)]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the work pool.", show_default=False)]
+MaybeName = Annotated[
+    str | None, typer.Argument(metavar="[NAME]", help="Name of the work pool; or give --type.", show_default=False)
+]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a variable; may be repeated.")]
 Vars = Annotated[Path | None, typer.Option("--vars", metavar="FILE", help="JSON, YAML or TOML file of variables.")]
+BackendConfig = Annotated[
+    list[str] | None,
+    typer.Option("--backend-config", metavar="KEY=VALUE", help="A setting of the backend; may be repeated."),
+]
+JobTemplate = Annotated[
+    Path | None,
+    typer.Option("--base-job-template", metavar="FILE", help="JSON file with the template of the pool's jobs."),
+]
+Limit = Annotated[int | None, typer.Option("--concurrency-limit", min=0, help="Most runs at a time.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Apply without being asked.")]
 
 
@@ -39,7 +52,7 @@ def chosen_type(session: Session, given: str | None) -> str:
     known = sorted(session.plugins.pool_types)
     if not sys.stdin.isatty():
         raise UsageError("No pool type was given.", hint=f"Give --type, one of: {', '.join(known)}.")
-    return str(typer.prompt(f"Pool type ({', '.join(known)})", err=True))
+    return ask(f"Pool type ({', '.join(known)})")
 
 
 def gathered(registered: Registered, stored: dict[str, Any], set_: Any, vars_: Path | None) -> Any:
@@ -55,7 +68,7 @@ def gathered(registered: Registered, stored: dict[str, Any], set_: Any, vars_: P
     given = variables.gather(pool_type, *layers)
     if sys.stdin.isatty():
         for name in variables.missing(pool_type, given):
-            given[name] = variables.ask(name, pool_type, lambda question: str(typer.prompt(question, err=True)))
+            given[name] = variables.ask(name, pool_type, ask)
     return variables.validate(pool_type, given)
 
 

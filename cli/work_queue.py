@@ -12,7 +12,9 @@ from poolform.cli.view import Format, Output, fields, say, show_json, table
 if TYPE_CHECKING:
     from poolform.core.store.queues import WorkQueue
 
-app = typer.Typer(help="Work queues: lanes in a pool, with priorities and limits.", no_args_is_help=True)
+app = typer.Typer(
+    help="Work queues: lanes in a pool, with priorities and limits.", no_args_is_help=True, add_completion=False
+)
 
 Name = Annotated[str, typer.Argument(help="Name of the work queue.", show_default=False)]
 Pool = Annotated[str, typer.Option("--pool", "-p", help="Name of its work pool.", show_default=False)]

@@ -14,7 +14,9 @@ from poolform.cli.view import Format, Output, iso, say, show_json, table, when
 if TYPE_CHECKING:
     from poolform.core.dispatch.worker import Worker
 
-app = typer.Typer(help="Workers: processes that launch runs and look after them.", no_args_is_help=True)
+app = typer.Typer(
+    help="Workers: processes that launch runs and look after them.", no_args_is_help=True, add_completion=False
+)
 
 
 @app.command("start")
