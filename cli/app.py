@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from poolform.cli.session import Session
-from poolform.core.errors import PoolformError
+from poolform.core.errors import Declined, Interrupted, PoolformError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,10 +54,10 @@ class Root(TyperGroup):
         except PoolformError as exc:
             if ctx.params.get("debug"):
                 raise
-            _say(exc.message, exc.hint)
+            _say(exc.message, exc.hint, error=not isinstance(exc, Declined | Interrupted))
             raise typer.Exit(exc.exit_code) from exc
         except KeyboardInterrupt as exc:
-            _say("Interrupted.", None)
+            _say("Interrupted.", None, error=False)
             raise typer.Exit(130) from exc
         except (typer.Exit, typer.Abort, BrokenPipeError):
             raise
@@ -83,8 +83,9 @@ class Root(TyperGroup):
         return commands
 
 
-def _say(message: str, hint: str | None) -> None:
-    print(f"Error: {message}", file=sys.stderr)  # noqa: T201
+def _say(message: str, hint: str | None, *, error: bool = True) -> None:
+    """Say how it ended; what a person wanted, a no or an interrupt, is no error."""
+    print(f"Error: {message}" if error else message, file=sys.stderr)  # noqa: T201
     if hint:
         print(hint, file=sys.stderr)  # noqa: T201
 

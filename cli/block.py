@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from poolform.cli.session import Session
-from poolform.cli.view import Format, Output, fields, iso, say, show_json, table, when
+from poolform.cli.view import Format, Output, counted, fields, iso, say, show_json, table, when
 
-app = typer.Typer(help="Blocks: credentials and other secrets, encrypted at rest.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+app = typer.Typer(
+    help="Blocks: credentials and other secrets, encrypted at rest.", no_args_is_help=True, add_completion=False
+)
 
 Block = Annotated[str, typer.Argument(metavar="TYPE/NAME", help="The block.", show_default=False)]
 _HIDDEN = "********"
@@ -76,7 +81,7 @@ def create(
         if not isinstance(data, dict):
             raise UsageError(f"{file} holds no JSON object.")
     elif sys.stdin.isatty() and block_type in types_:
-        data = {n: typer.prompt(n, hide_input=True, err=True) for n in types_[block_type].model_fields}
+        data = _asked(types_[block_type])
     else:
         data = {}
     session.blocks.save(Document(block_type, name, validated(types_, block_type, data)))
@@ -129,7 +134,18 @@ def delete(
 def rotate_key(ctx: typer.Context) -> None:
     """Encrypt every block with a new key and forget the old one."""
     count = Session.of(ctx).blocks.rotate_key()
-    say(f"Encrypted {count} block{'' if count == 1 else 's'} with a new key.")
+    say(f"Encrypted {counted(count, 'block')} with a new key.")
+
+
+def _asked(model: type[BaseModel]) -> dict[str, str]:
+    """Ask for the fields of a block; what is optional may be left out with an empty answer."""
+    from poolform.cli.proposal import ask
+
+    answers = {
+        name: ask(name if field.is_required() else f"{name} (optional)", hidden=True, optional=not field.is_required())
+        for name, field in model.model_fields.items()
+    }
+    return {name: answer for name, answer in answers.items() if answer}
 
 
 def _split(block: str) -> tuple[str, str]:

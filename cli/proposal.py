@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -11,6 +12,8 @@ from poolform.cli.view import say, styled
 from poolform.core.errors import Declined, Interrupted
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from poolform.core.pools.proposal import Proposal, Sentence
 
 _MARKS = {
@@ -82,12 +85,25 @@ def confirm(question: str, *, yes: bool) -> None:
             "Nothing was changed: there is no terminal to ask on.", hint="Give --yes to go ahead without being asked."
         )
     say()
+    with _answering():
+        if not typer.confirm(question, default=False, err=True):
+            raise Declined("Declined: nothing was changed.")
+
+
+def ask(question: str, *, hidden: bool = False, optional: bool = False) -> str:
+    """Ask for a text, on a terminal; again for as long as it is empty and not optional. Raises as `confirm` does."""
+    with _answering():
+        default = "" if optional else None
+        return str(typer.prompt(question, default=default, show_default=False, err=True, hide_input=hidden))
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    """Make sentences of Ctrl-C and of the end of the input, which is no yes. Nothing is changed before an answer."""
     try:
-        answer = typer.confirm(question, default=False, err=True)
+        yield
     except typer.Abort as exc:
         say()
         if isinstance(exc.__context__, KeyboardInterrupt):
             raise Interrupted("Interrupted: nothing was changed.") from None
-        answer = False  # the end of the input is no yes
-    if not answer:
-        raise Declined("Declined: nothing was changed.")
+        raise Declined("Declined: nothing was changed.") from None
