@@ -7,11 +7,11 @@ just after; credentials come last on the way up and first on the way down.
 from __future__ import annotations
 
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
-from poolform.core.errors import Interrupted, PoolformError, StalePlan
+from poolform.core.errors import Interrupted, PoolformError, StalePlan, StoreError
 from poolform.core.pools import connecting
 from poolform.core.pools.lock import pool_lock, whoami
 from poolform.core.pools.workspaces import pool_workspace
@@ -118,9 +118,8 @@ def _promote_record(context: Context, proposal: Proposal) -> WorkPool:
         "engine_version": proposal.binary.version,
         "identity": asdict(proposal.identity) if proposal.identity else drafted.identity,
     }
-    workspace = pool_workspace(context.settings, drafted.id)
-    workspace.write(proposal.module.files)  # before the record: where it lies says whose machine has the state
-    with context.store.write() as tx:
+    # Before the record: where the folder is says whose machine has the state.
+    with _kept_if_it_holds(pool_workspace(context.settings, drafted.id)), context.store.write() as tx:
         if proposal.recorded_at is None:
             kept = {f.name: getattr(drafted, f.name) for f in fields(drafted) if f.name not in _STAMPS}
             pool = store_pools.create(tx, **{**kept, **values})
@@ -141,9 +140,24 @@ def _promote_record(context: Context, proposal: Proposal) -> WorkPool:
     return pool
 
 
+@contextmanager
+def _kept_if_it_holds(workspace: Workspace) -> Iterator[None]:
+    """Make a workspace's folder, and take a new one away again when the record is refused."""
+    is_new = not workspace.path.exists()
+    if is_new:
+        workspace.write({})
+    try:
+        yield
+    except BaseException:
+        if is_new:
+            workspace.remove()
+        raise
+
+
 def _promote_workspace(context: Context, proposal: Proposal) -> Workspace:
-    """Move the saved plan to where the state is."""
+    """Move the module and its saved plan to where the state is."""
     workspace = pool_workspace(context.settings, proposal.pool.id)
+    workspace.write(proposal.module.files)
     for name in (PLAN_FILE, LOCK_FILE):
         source = proposal.workspace.path / name
         if source.exists():
@@ -161,7 +175,8 @@ def _recorded(context: Context, pool: WorkPool, proposal: Proposal) -> Iterator[
         error = exc.message if isinstance(exc, PoolformError) else f"{type(exc).__name__}: {exc}"
         if isinstance(exc, KeyboardInterrupt | Interrupted):
             error = f"{_DOING[proposal.purpose]} was interrupted."
-        _remember(context, pool, proposal, error)
+        with suppress(StoreError):  # it may be what failed, and then that is what is told
+            _remember(context, pool, proposal, error)
         if isinstance(exc, KeyboardInterrupt | Interrupted):
             raise Interrupted(
                 f"Interrupted: the pool {pool.name} is {_half(proposal)}.", hint=_go_on(pool, proposal)

@@ -21,6 +21,7 @@ from poolform.core.pools.proposal import Proposal
 from poolform.core.pools.workspaces import temporary_workspace
 from poolform.core.store.pools import WorkPool
 from poolform.core.terraform.locate import locate
+from poolform.core.terraform.plan import NOTHING
 from poolform.core.terraform.render import Module
 from poolform.core.terraform.workspace import LOCK_FILE, PLAN_FILE
 
@@ -100,11 +101,12 @@ def read_bundle(context: Context, path: Path, pool: WorkPool) -> Iterator[Propos
     with temporary_workspace(context.settings, pool.id) as workspace:
         if LOCK_FILE in members:
             workspace.put(LOCK_FILE, members[LOCK_FILE].decode())
-        terraform = in_workspace(context, planned, binary, module, workspace)
+        plan = NOTHING
         if PLAN_FILE in members:
+            terraform = in_workspace(context, planned, binary, module, workspace)
             workspace.plan_file.write_bytes(members[PLAN_FILE])
             workspace.plan_file.chmod(0o600)
-        plan = terraform.show()
+            plan = terraform.show()
         if plan.digest != meta["digest"]:
             raise UsageError(f"{path} was altered: its plan is not the one that was written.", hint="Make a new plan.")
         yield Proposal(

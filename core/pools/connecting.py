@@ -67,12 +67,15 @@ def disconnect(context: Context, proposal: Proposal, pool: WorkPool) -> WorkPool
     """
     with context.store.write() as tx:
         runs.cancel_scheduled(tx, pool_id=pool.id, reason=f"work pool {pool.name} is being deprovisioned")
+        for run in runs.list_recent(tx, pool_id=pool.id, limit=10_000):
+            if run.state in runs.ACTIVE:
+                runs.cancel(tx, run.id)
     connection = connection_of(pool)
     if connection is not None:
         if proposal.registered is None:
             context.progress.on_notice(
-                f"Warning: the plugin {pool.plugin} {pool.plugin_version} is not installed, so jobs that still run and "
-                "keys that it made are left to you."
+                f"Warning: the plugin {f'{pool.plugin} {pool.plugin_version}'.strip()} is not installed, so jobs that "
+                "still run and keys that it made are left to you."
             )
         else:
             _clear(context.blocks, proposal.registered, pool, connection)

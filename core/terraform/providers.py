@@ -114,6 +114,7 @@ class DataFolder:
             lock = self.workspace.read(LOCK_FILE) or ""
             self.settings.folder("terraform", "locks")
             self._known_lock.write_text(lock, encoding="utf-8")
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)  # no init makes it for reattached providers
             self._marker.write_text(lock, encoding="utf-8")
 
     def environment(self, environ: Mapping[str, str]) -> dict[str, str]:

@@ -30,7 +30,10 @@ class ProcessVariables(Variables):
     @field_validator("folder")
     @classmethod
     def _absolute(cls, folder: str) -> str:
-        path = Path(folder).expanduser()
+        try:
+            path = Path(folder).expanduser()
+        except RuntimeError as exc:  # "~nobody-here/…"
+            raise ValueError(str(exc)) from exc
         if not path.is_absolute():
             raise ValueError("it must be an absolute path")
         return str(path)

@@ -18,7 +18,6 @@ class TestProcess(PoolTypeContract):
     examples = ({"folder": "/var/lib/poolform"},)
     strategies = {"folder": st.text(max_size=40).map(lambda text: f"/{text}")}
 
-    @pytest.mark.xfail(raises=RuntimeError, reason="the validator lets Path.expanduser's RuntimeError through")
     def test_the_home_of_nobody_is_refused(self):
         with pytest.raises(ValidationError):
             ProcessVariables(folder="~nobody-of-that-name/jobs")
