@@ -25,7 +25,10 @@ $(VENV)/.quickstart: $(BIN)/python pyproject.toml
 quickstart: $(VENV)/.quickstart  ## provision a pool on this machine and run a flow in it
 	$(BIN)/poolform quickstart
 
-test: $(STAMP)   ## run the tests
+test: $(STAMP)   ## run the tests, those that take long left out
+	$(BIN)/python -m pytest -n auto -m 'not slow'
+
+test-all: $(STAMP)  ## run all tests
 	$(BIN)/python -m pytest -n auto
 
 test-wheel: $(STAMP)  ## run the tests against the built wheel, in an environment of its own
@@ -34,7 +37,7 @@ test-wheel: $(STAMP)  ## run the tests against the built wheel, in an environmen
 	$(PYTHON) -m venv $(WHEEL_VENV)
 	$(WHEEL_VENV)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(WHEEL_VENV)/bin/python -m pip install --quiet "$$(ls dist/*.whl)[embedded,postgresql,aws,testing]" --group dev
-	$(WHEEL_VENV)/bin/python -m pytest -n auto
+	$(WHEEL_VENV)/bin/python -m pytest -n auto -m 'not slow'
 
 lint: $(STAMP)   ## ruff, mypy --strict, terraform fmt
 	$(BIN)/ruff check .
@@ -50,4 +53,4 @@ fix: $(STAMP)    ## mend what ruff can mend
 bench: $(STAMP)  ## measure, with the rival and the limit in the same run
 	$(BIN)/python benchmarks/run.py
 
-.PHONY: help quickstart test test-wheel lint fix bench
+.PHONY: help quickstart test test-all test-wheel lint fix bench
