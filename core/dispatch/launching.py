@@ -54,7 +54,7 @@ class Launching:
     def build(self) -> None:
         """Make the jobs of newly claimed runs and store their requests, all in one transaction."""
         fresh = self.tasks.at(Stage.BUILD)
-        if not fresh:
+        if not fresh or self.backoff.waiting:
             return
         with self.tasks.store.read() as tx:
             now = tx.now()

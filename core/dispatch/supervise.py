@@ -60,6 +60,7 @@ class Supervisor:
         self._due = self._attend = self._stopping = self._finished = False
         self._claim_at = 0.0
         self._short = False  # the last claim left runs for want of a place, maybe
+        self._stale = False  # the pool has changed, and no launcher could be made for it as it is now
         self._busy_at = clock()
         self._trouble = Backoff(60.0)
         self._reader, self._writer = os.pipe()
@@ -135,7 +136,10 @@ class Supervisor:
             with self._lock:
                 self._attend = False
             self._see_to_held()
-        if due:
+        if due and self._stale:
+            with self._lock:
+                self._due = False  # the worker will say so again
+        elif due:
             self._claim(launching)
         launching.build()
         launching.ask()
@@ -156,11 +160,20 @@ class Supervisor:
         if pool is None:
             return None
         if self._halves is None or self._halves[0].pool != pool:
-            launcher = self.charge.launchers(pool)
+            try:
+                launcher = self.charge.launchers(pool)
+            except Exception as exc:
+                if self._halves is None:
+                    raise
+                # What is in progress is followed with the launcher that started it; nothing new is claimed.
+                self._stale = True
+                self.charge.listener.trouble(pool.name, str(exc))
+                return self._halves
             if self._halves is not None:
                 self._halves[0].launcher.close()
             launching = Launching(self.tasks, pool, launcher, self.charge.build_job, self.charge.seal)
             self._halves = (launching, Following(launching))
+        self._stale = False
         return self._halves
 
     def _see_to_held(self) -> None:

@@ -75,9 +75,9 @@ class Worker:
         cannot be reached at the start; later, it waits for the store to come back.
         """
         with self._store.wake() as wake:
-            self._started = self._store.now()
-            self._beat()
             try:
+                self._started = self._store.now()
+                self._beat()
                 while not self._stopping and not self._turn(until):
                     self._rest(wake)
             finally:

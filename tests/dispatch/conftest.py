@@ -65,7 +65,7 @@ class Bench:
         with self.store.write() as tx:
             return runs.cancel(tx, run.id)
 
-    def work(self, platform=None, **more):
+    def work(self, platform=None, *, launchers=None, build_job=build_job, **more):
         """Start a worker in a thread."""
         bench = self
 
@@ -73,12 +73,8 @@ class Bench:
             def trouble(self, pool, message):
                 bench.troubles.append(message)
 
-        worker = Worker(
-            self.store,
-            lambda pool: platform or self.platform,
-            build_job,
-            **{"listener": Hearing(), "lease": 2.0, **more},
-        )
+        launchers = launchers or (lambda pool: platform or self.platform)
+        worker = Worker(self.store, launchers, build_job, **{"listener": Hearing(), "lease": 2.0, **more})
         thread = threading.Thread(target=worker.run)
         thread.start()
         self.workers.append((worker, thread))

@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -103,12 +104,26 @@ class Notifying(Platform):
 
     def __init__(self, folder):
         super().__init__(folder)
+        self.watched = set()
         self.reader, self.writer = os.pipe()
         os.set_blocking(self.reader, False)
         os.set_blocking(self.writer, False)
 
+    def spawn(self, home, job):
+        self.watched.add(str(home))
+        super().spawn(home, job)
+
     def reap(self, process):
         process.wait()
+        self.ring()
+
+    def watch(self, handle):
+        """Ring for a job that another process of ours has started."""
+        while (self.status(Path(handle)) or JobStatus("exited")).state != "exited":
+            time.sleep(0.02)
+        self.ring()
+
+    def ring(self):
         with suppress(OSError):
             os.write(self.writer, b"!")
 
@@ -118,6 +133,9 @@ class Notifying(Platform):
     def poll(self, handles):
         with suppress(BlockingIOError):
             os.read(self.reader, 4096)
+        for handle in set(handles) - self.watched:
+            self.watched.add(handle)
+            threading.Thread(target=self.watch, args=(handle,), daemon=True).start()
         return super().poll(handles)
 
 

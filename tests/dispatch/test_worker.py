@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import os
 import resource
-import threading
 import time
 
 import pytest
 from dispatch_stand_in import Notifying, Platform, build_job
 
 from poolform.core.dispatch import following
-from poolform.core.dispatch.tasks import Listener
 from poolform.core.dispatch.worker import Worker
 from poolform.core.errors import PoolformError
 from poolform.core.runs.launchers import LaunchRefused, NoCapacity, Unavailable
@@ -232,11 +230,7 @@ def test_a_job_that_cannot_be_built_is_a_crash(bench, error, reason):
             raise error
         return build_job(pool, deployment, run)
 
-    worker = Worker(bench.store, lambda pool: bench.platform, build)
-
-    thread = threading.Thread(target=worker.run)
-    thread.start()
-    bench.workers.append((worker, thread))
+    bench.work(build_job=build)
     bad, good = bench.wait(bench.submit("bad"), bench.submit("true"))
     assert (bad.state, bad.reason, bad.handle) == ("crashed", reason, None)
     assert good.state == "completed"
@@ -343,7 +337,6 @@ def test_jobs_go_on_when_a_worker_stops_and_the_next_one_takes_them_over_at_once
 
 
 def test_a_pool_whose_launcher_cannot_be_made_waits_without_harm(bench):
-
     broken = [PoolformError("the credentials cannot be read.")]
 
     def launchers(pool):
@@ -351,14 +344,7 @@ def test_a_pool_whose_launcher_cannot_be_made_waits_without_harm(bench):
             raise broken.pop()
         return bench.platform
 
-    class Hearing(Listener):
-        def trouble(self, pool, message):
-            bench.troubles.append(message)
-
-    worker = Worker(bench.store, launchers, build_job, listener=Hearing())
-    thread = threading.Thread(target=worker.run)
-    thread.start()
-    bench.workers.append((worker, thread))
+    bench.work(launchers=launchers)
     assert bench.wait(bench.submit()).state == "completed"
     assert bench.troubles[0].startswith("the credentials cannot be read. Trying again in")
 
@@ -377,3 +363,30 @@ def test_new_work_is_noticed_within_30_ms_and_an_idle_worker_rests(bench):
         noticed.append(run.claimed_at - run.created_at)
         time.sleep(0.05)
     assert sorted(noticed)[4] < 0.03
+
+
+def test_a_run_in_progress_outlives_a_pool_that_no_launcher_can_be_made_for(bench):
+    def launchers(pool):
+        if pool.variables:
+            raise PoolformError("the credentials cannot be read.")
+        return bench.platform
+
+    bench.work(launchers=launchers)
+    run = bench.submit(STARTED + "sleep 0.5; echo hello")
+    bench.wait(run, state="running")
+    bench.change_pool(variables={"changed": True})
+    waiting = bench.submit()
+    run = bench.wait(run)
+    assert (run.state, lines(bench, run)) == ("completed", [(1, "hello")])
+    assert bench.run(waiting).state == "scheduled"
+    assert bench.troubles
+    bench.change_pool(variables={})
+    assert bench.wait(waiting).state == "completed"
+
+
+def test_threads_that_leave_take_their_connections_with_them(bench):
+    """A supervisor's is closed with it; the store keeps none for threads that are gone."""
+    bench.work()
+    bench.wait(bench.submit())
+    bench.stop()
+    assert len(bench.store._sessions) <= 2  # this thread's and the worker's own

@@ -54,16 +54,28 @@ def full(store):
 
 
 def timed(act):
+    """Return CPU seconds of this thread: on SQLite that is all there is, and a busy machine adds none."""
     best = float("inf")
     for _ in range(5):
-        started = time.perf_counter()
+        started = time.thread_time()
         act()
-        best = min(best, time.perf_counter() - started)
+        best = min(best, time.thread_time() - started)
     return best
 
 
-def test_reading_stays_quick(full):
+def whole_reads(store):
+    """Return how often PostgreSQL has read all of flow_runs to find some of it; 0 on SQLite, where time tells."""
+    if store.dialect == "sqlite":
+        return 0
+    with store.write() as tx:
+        tx.execute("SELECT pg_stat_force_next_flush()")
+    with store.read() as tx:
+        return tx.execute("SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'flow_runs'")[0]["seq_scan"]
+
+
+def test_listing_and_claiming_stay_quick(full):
     store, made = full
+    before = whole_reads(store)
     questions = {
         "newest": lambda tx: runs.list_recent(tx, limit=50),
         "of a pool": lambda tx: runs.list_recent(tx, pool_id=made[0].id, limit=50),
@@ -80,16 +92,11 @@ def test_reading_stays_quick(full):
     for name, ask in questions.items():
         with store.read() as tx:
             took[name] = timed(lambda ask=ask, tx=tx: ask(tx))
-    assert {name: took for name, took in took.items() if took > BUDGET} == {}
 
-
-def test_claiming_stays_quick(full):
-    store, made = full
-    took = []
-    for _ in range(5):
-        started = time.perf_counter()
+    def take():
         with store.write() as tx:
-            got = claim(tx, made[0].id, "w", lease=60, most=10)
-        took.append(time.perf_counter() - started)
-        assert len(got.runs) == 10
-    assert sorted(took)[2] < BUDGET
+            assert len(claim(tx, made[0].id, "w", lease=60, most=10).runs) == 10
+
+    took["a claim"] = timed(take)
+    assert {name: took for name, took in took.items() if took > BUDGET} == {}
+    assert whole_reads(store) == before
