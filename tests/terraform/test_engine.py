@@ -151,7 +151,7 @@ def test_a_state_of_a_newer_version_is_refused(lab):
     terraform = lab()
     state = {"version": 5, "terraform_version": "99.0.0", "serial": 1, "lineage": "x", "outputs": {}, "resources": []}
     terraform.workspace.put("terraform.tfstate", json.dumps(state))
-    with pytest.raises(WrongEngine, match="state file uses format version 5|[Uu]nsupported state file format"):
+    with pytest.raises(WrongEngine, match=r"state file uses format version 5|[Uu]nsupported state file format"):
         terraform.plan()
 
 
