@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from poolform.core.pools.contract import Finding, Identity
 from poolform.provisioners.ecs import session
-from poolform.provisioners.ecs.permissions import Permission, needed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator
+
+    from poolform.provisioners.ecs.permissions import Permission
 
 _WHO = "An administrator of the account {account} can grant it; docs/pool-types/ecs.md has the whole policy."
 _BATCH = 50  # actions a call: more than a service has here, and far from the API's own limit
@@ -22,12 +23,11 @@ def identify(region: str) -> Identity:
     return Identity(principal=caller["Arn"], account=caller["Account"], region=region)
 
 
-def check(region: str, resources: Sequence[str], extra: Sequence[Permission] = ()) -> Iterator[Finding]:
-    """Yield what IAM says of each permission that a module with these resource types needs."""
+def check(region: str, permissions: Iterable[Permission]) -> Iterator[Finding]:
+    """Yield what IAM says of each permission. Raises PoolformError when AWS does not accept the caller at all."""
     clients = session.Clients(region)
     with session.sentences("Asking AWS who you are"):
         caller = clients["sts"].get_caller_identity()
-    permissions = {*needed(resources), *extra}
     arn, account = caller["Arn"], caller["Account"]
     if arn.endswith(":root"):
         yield Finding(arn, "allowed", "the root user may do anything that the organisation allows")

@@ -13,7 +13,7 @@ from poolform.core.pools.contract import Connection, PoolType, Provider
 from poolform.provisioners.ecs import cleanup, identity, keys, session
 from poolform.provisioners.ecs.job_variables import JOB_CONFIGURATION, EcsJobVariables
 from poolform.provisioners.ecs.launcher import EcsLauncher
-from poolform.provisioners.ecs.permissions import KEYS
+from poolform.provisioners.ecs.permissions import GIVEN_NETWORK, KEYS, given_key, needed
 from poolform.provisioners.ecs.variables import EcsOutputs, EcsVariables
 
 if TYPE_CHECKING:
@@ -77,8 +77,15 @@ class EcsPush(PoolType):
         return identity.identify(variables.region)
 
     def preflight(self, variables: EcsVariables, resources: Sequence[str]) -> Iterable[Finding]:
-        """Ask IAM about each permission that these resource types, and the launcher's key, need."""
-        return identity.check(variables.region, resources, KEYS if variables.credentials == "key" else ())
+        """Ask IAM about each permission that these resource types, the network and the launcher's key need."""
+        permissions = set(needed(resources))
+        if variables.credentials == "key":
+            permissions.update(KEYS)
+        if variables.vpc_id is not None:
+            permissions.update(GIVEN_NETWORK)
+        if variables.kms_key_arn is not None:
+            permissions.update(given_key(variables.kms_key_arn))
+        return identity.check(variables.region, permissions)
 
     def connect(self, variables: EcsVariables, outputs: EcsOutputs) -> Connection:
         """Say where and as whom jobs run, and where their images and output go."""

@@ -94,9 +94,9 @@ class Modules:
         module = render(pool_type(), values, pool_name=pool_name, pool_id=pool_id)
         folder = self.root / pool_id
         folder.mkdir()
-        for name, text in module.files.items():
-            (folder / name).write_text(text)
-        return Module(folder, pool_id, values, module, self.environment(self.aws.environment), self)
+        made = Module(folder, pool_id, pool_name, self.environment(self.aws.environment), self, values)
+        made.write(module)
+        return made
 
     def environment(self, environment):
         """What Terraform sees as one of the account's users."""
@@ -119,10 +119,21 @@ class Module:
 
     folder: Path
     pool_id: str
-    variables: EcsVariables
-    rendered: object
+    pool_name: str
     environment: dict[str, str]
     modules: Modules
+    variables: EcsVariables
+
+    def become(self, **variables):
+        """Render again, for other variables."""
+        self.variables = EcsVariables(region=REGION, **variables)
+        self.write(render(EcsPush(), self.variables, pool_name=self.pool_name, pool_id=self.pool_id))
+
+    def write(self, module):
+        for stale in self.folder.glob("*.tf"):
+            stale.unlink()
+        for name, text in module.files.items():
+            (self.folder / name).write_text(text)
 
     def validate(self):
         self.modules.init(self)
@@ -134,6 +145,15 @@ class Module:
         self.modules.init(self)
         run(self, "plan", "-input=false", "-out=plan.bin", *flags)
         return json.loads(run(self, "show", "-json", "plan.bin"))
+
+    def plan_again(self):
+        """What another plan would change; nothing, where all is as it should be."""
+        done = subprocess.run(
+            ("terraform", "plan", "-input=false", "-out=plan.bin", "-detailed-exitcode"),
+            cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode in (0, 2), done.stderr
+        return [] if done.returncode == 0 else changes(json.loads(run(self, "show", "-json", "plan.bin")))
 
     def apply(self):
         run(self, "apply", "-input=false", "plan.bin")
@@ -158,7 +178,8 @@ def run(module, *arguments):
         ("terraform", *arguments, *(() if arguments[0] in ("show", "output", "state") else ("-no-color",))),
         cwd=module.folder, env=module.environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert done.returncode == 0, f"terraform {arguments[0]}: {done.stdout[-6000:]}{done.stderr[-6000:]}"
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, f"terraform {arguments[0]}: {said[said.find('Error:') :][:6000]}"
     return done.stdout
 
 

@@ -46,7 +46,8 @@ def _tags(tags: Any, key: str = "key", value: str = "value") -> dict[str, str]:
 
 def _ecs(request: Request, definitions: Mapping[str, Any]) -> Iterator[Need]:
     params, action = request.params, request.action
-    cluster = str(params.get("cluster") or params.get("clusterName") or "default").rsplit("/", 1)[-1]
+    named = params.get("cluster") or params.get("clusterName") or next(iter(params.get("clusters") or ()), "default")
+    cluster = str(named).rsplit("/", 1)[-1]
     here = {"ecs:cluster": _arn(request, "ecs", f"cluster/{cluster}")}
     tags = _tags(params.get("tags"))
     if action == "RunTask":
@@ -170,7 +171,7 @@ def _kms(request: Request, definitions: Mapping[str, Any]) -> Iterator[Need]:
     if request.action in ("CreateKey", "ListAliases"):
         yield Need(request.name)
         if params.get("Tags"):
-            yield Need("kms:TagResource")
+            yield Need("kms:TagResource", _arn(request, "kms", "key/new"))
         return
     if "AliasName" in params:
         yield Need(request.name, _arn(request, "kms", params["AliasName"]))

@@ -1,0 +1,41 @@
+"""Small things that a pool's module asks of AWS and moto does not do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from clouds.aws.accounts import ACCOUNT
+from clouds.aws.wire import AwsError
+
+if TYPE_CHECKING:
+    from clouds.aws.wire import Request
+
+
+def associate_kms_key(request: Request) -> dict[str, Any]:
+    _log_group(request).kms_key_id = request.params["kmsKeyId"]
+    return {}
+
+
+def disassociate_kms_key(request: Request) -> dict[str, Any]:
+    _log_group(request).kms_key_id = None
+    return {}
+
+
+def forget_log_group_tags(request: Request) -> None:
+    """moto keeps a group's tags for the next group of that name."""
+    from moto.logs.models import logs_backends
+
+    name = request.params["logGroupName"]
+    arn = f"arn:aws:logs:{request.region}:{ACCOUNT}:log-group:{name}"
+    tagger = logs_backends[ACCOUNT][request.region].tagger
+    for known in (arn, f"{arn}:*"):
+        tagger.delete_all_tags_for_resource(known)
+
+
+def _log_group(request: Request) -> Any:
+    from moto.logs.models import logs_backends
+
+    group = logs_backends[ACCOUNT][request.region].groups.get(request.params["logGroupName"])
+    if group is None:
+        raise AwsError("ResourceNotFoundException", "The specified log group does not exist.")
+    return group
