@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from poolform.core.runs.launchers import Json
 
 OPTIONS = ("retries", "retry_delay_seconds", "timeout_seconds", "log_prints", "validate_parameters")
-"""What a flow may ask for its runs, under the names that Prefect's flows have for it too."""
+"""What a flow of ours may ask for its runs. Prefect's flows have the same, and see to it themselves, inside the job."""
 _NOT_INHERITED = ("POOLFORM_", "TF_", "PG_CONN_STR")
 
 
@@ -49,9 +49,12 @@ class Place:
 def describe(flow: Callable[..., Any]) -> Description:
     """Return what a flow, or any callable, says of itself."""
     from poolform.core.runs import docstrings, parameters
+    from poolform.core.runs.flows import Flow
 
     name = getattr(flow, "name", None) or getattr(flow, "__name__", type(flow).__name__).replace("_", "-")
-    options = {option: getattr(flow, option) for option in OPTIONS if _is_plain(getattr(flow, option, None))}
+    ours = isinstance(getattr(flow, "__func__", flow), Flow)
+    # Only ours: two retries of Prefect's own within each of three attempts would make nine.
+    options = {option: getattr(flow, option) for option in OPTIONS if ours and _is_plain(getattr(flow, option))}
     description = getattr(flow, "description", None) or docstrings.summary(flow.__doc__)
     return Description(str(name), parameters.schema_of(flow), description, options)
 

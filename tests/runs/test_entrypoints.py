@@ -75,7 +75,7 @@ def test_any_callable_can_be_deployed_and_so_can_what_looks_like_prefects_flows(
     """)
     theirs = entrypoints.read(Place("work.py:theirs", folder))
     assert (theirs.flow_name, theirs.description) == ("from-prefect", "Theirs.")
-    assert theirs.options == {"retries": 3, "log_prints": True}
+    assert theirs.options == {}, "theirs are retried inside the job"
     plain = entrypoints.read(Place("work:plain_function", folder))
     assert (plain.flow_name, plain.description, plain.options) == ("plain-function", "Ours.", {})
 
