@@ -31,7 +31,9 @@ def deploy(
     retries: Annotated[int | None, typer.Option("--retries", help="How often a failed run is tried again.")] = None,
     retry_delay: Annotated[float | None, typer.Option("--retry-delay", help="Seconds between tries.")] = None,
     timeout: Annotated[float | None, typer.Option("--timeout", help="Seconds that a run may take.")] = None,
-    concurrency_limit: Annotated[int | None, typer.Option("--concurrency-limit", help="Most runs at a time.")] = None,
+    concurrency_limit: Annotated[
+        int | None, typer.Option("--concurrency-limit", min=0, help="Most runs at a time.")
+    ] = None,
 ) -> None:
     """Deploy a flow to a work pool, or change a deployment of the same flow and name."""
     from poolform.core.runs import deployments, entrypoints
