@@ -51,8 +51,12 @@ def pool_lock(settings: Settings, store: Store[Any], pool_id: str, pool_name: st
         holder = {"who": whoami(), "pid": os.getpid(), "since": time.time(), "doing": doing}
         file.write(json.dumps(holder))
         file.flush()
-        with _advisory_lock(store, pool_id, pool_name):
-            yield file.fileno()
+        try:
+            with _advisory_lock(store, pool_id, pool_name):
+                yield file.fileno()
+        finally:
+            # Closing is not enough: a program that a provisioner left running has inherited the descriptor, too.
+            fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def require_unlocked(settings: Settings, pool_id: str, pool_name: str) -> None:
