@@ -30,7 +30,7 @@ _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", 
 def styled(text: str, style: str, *, stream: Any = None) -> str:
     """Return `text` in a style where the stream (default: stdout) is a terminal that wants colour."""
     stream = sys.stdout if stream is None else stream
-    if os.environ.get("NO_COLOR") or not stream.isatty():
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not stream.isatty():
         return text
     return f"\x1b[{_STYLES[style]}m{text}\x1b[0m"
 
