@@ -136,7 +136,10 @@ def test_those_that_only_hear_all_hear_it():
     def fails(pool):
         raise RuntimeError("no")
 
-    plugins = loaded(plugin(poolform_after_apply=fails), plugin(poolform_after_apply=heard.append))
+    def hears(pool):
+        heard.append(pool)
+
+    plugins = loaded(plugin(poolform_after_apply=fails), plugin(poolform_after_apply=hears))
     (problem,) = plugins.tell("poolform_after_apply", pool="p")
     assert "other0" in problem.message
     assert heard == ["p"]
