@@ -41,6 +41,9 @@ _TRY_LATER = {errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOS
 _NOT_INHERITED = ("POOLFORM_", "TF_", "PG_CONN_STR")
 """What a job's environment never takes over from the dispatcher's: our keys, our database, Terraform's secrets."""
 
+_ASK_AGAIN = 1.0
+"""Seconds after which a cancelled job that still runs is asked once more."""
+
 
 class ProcessLauncher(Launcher):
     """Starts jobs below one folder. A job's handle is its key."""
@@ -198,9 +201,16 @@ class ProcessLauncher(Launcher):
 
     def _kill_if_due(self, folder: JobFolder, leader: Leader) -> None:
         since = folder.noted("cancelled")
-        if since is not None and time.time() - since > self.grace:
+        if since is None:
+            return
+        if time.time() - since > self.grace:
             folder.note("killed")
             leader.end_group()
+        elif time.time() - since > _ASK_AGAIN and folder.noted("asked-again") is None:
+            # The first one is lost when it arrives while the shell is forking the job: to the shell it comes after
+            # the question whether to start at all, to the job before it is one.
+            folder.note("asked-again")
+            send(leader.pid, signal.SIGTERM)
 
     def _group(self, handle: str) -> int | None:
         """Return the id of the job's process group, None where there is none any more."""
