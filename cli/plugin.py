@@ -1,18 +1,26 @@
-"""`poolform plugin`: who provides what."""
+"""`poolform plugin`: who provides what, a new one, and whether one keeps the contracts."""
 
 from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from poolform.cli.session import Session
-from poolform.cli.view import Format, Output, say, show_json, table
+from poolform.cli.view import Format, Output, counted, say, show, show_json, styled, table
 
-app = typer.Typer(help="Plugins: who provides which pool types.", no_args_is_help=True, add_completion=False)
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
+    from poolform.testing.check import Report, Shortfall
 
-@app.callback()
-def noun() -> None:
-    """Plugins: who provides which pool types."""
+app = typer.Typer(
+    help="Plugins: who provides what, a new one, whether one keeps the contracts.",
+    no_args_is_help=True,
+    add_completion=False,
+)
 
 
 @app.command("ls")
@@ -41,3 +49,70 @@ def ls(ctx: typer.Context, output: Output = Format.text) -> None:
                 say(problem.hint)
     if plugins.problems:
         raise typer.Exit(1)
+
+
+@app.command("new")
+def new(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What its pool type is called.", show_default=False)],
+    folder: Annotated[
+        Path | None, typer.Option("--folder", metavar="DIR", help="Where to write it; ./poolform-NAME if not given.")
+    ] = None,
+) -> None:
+    """Write a new package with a pool type: complete, installable, and passing its own tests."""
+    from poolform.core.errors import AlreadyExists
+    from poolform.testing import scaffold
+
+    names = scaffold.Names.of(name)
+    taken = Session.of(ctx).plugins.pool_types.get(names.slug)
+    if taken is not None:
+        text = f"There is a pool type {names.slug} already, brought by {taken.plugin.label}."
+        raise AlreadyExists(text, hint="Take another name, or uninstall that one.")
+    folder = folder or Path(names.distribution)
+    for path in scaffold.write(names, folder):
+        show(str(path))
+    say(f"\nWrote {names.distribution}, with the pool type {names.slug}. Install it, try it, make it yours:", "green")
+    say(f"  cd {folder}")
+    say("  pip install -e '.[test]'")
+    say("  pytest")
+
+
+@app.command("check")
+def check(
+    package: Annotated[
+        str,
+        typer.Argument(
+            metavar="PACKAGE", help="An installed package, a plugin's name or a module.", show_default=False
+        ),
+    ],
+    output: Output = Format.text,
+) -> None:
+    """Try whether a plugin keeps the contracts, rule by rule. Exit code 1 if it falls short anywhere."""
+    from poolform.testing.check import run
+
+    report = run(package)
+    if output is Format.json:
+        show_json({**asdict(report), "conforms": report.conforms})
+    else:
+        _show_report(report)
+    if not report.conforms:
+        raise typer.Exit(1)
+
+
+def _show_report(report: Report) -> None:
+    _show_rules("falls short", "red", report.shortfalls)
+    _show_rules("not tried", "dim", report.untried)
+    kept = f"{report.plugin} keeps {counted(report.kept, 'rule')}"
+    if report.conforms:
+        say(f"{kept} and falls short of none.", "green")
+    else:
+        say(f"{kept} and falls short of {len(report.shortfalls)}.", "red")
+
+
+def _show_rules(verdict: str, style: str, found: Iterable[Shortfall]) -> None:
+    """Print a line for each thing there is to say of each subject, with all the rules that it is said of."""
+    rules: dict[tuple[str, str], list[str]] = {}
+    for item in found:
+        rules.setdefault((item.subject, item.message), []).append(item.rule)
+    for (subject, message), names in rules.items():
+        show(f"{styled(f'{verdict:<11}', style)}  {subject}: {'; '.join(names)}: {message}")

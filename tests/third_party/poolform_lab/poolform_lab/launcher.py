@@ -1,13 +1,24 @@
-"""A launcher that runs jobs as child processes, one folder each; just enough to run a flow."""
+"""A launcher that runs jobs as processes of this machine, one folder each, at one of several benches."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import subprocess
+import time
 from datetime import timedelta
 from pathlib import Path
 
 from poolform import JobStatus, Launcher, LogLine, LogPage
+
+GRACE = 1.0
+
+# The shell outlives us and notes how the job ended; it leads a session, so `$$` names all of the job's processes.
+START = """
+{ trap : TERM; "$@"; echo $? > "$0/exit.new"; mv "$0/exit.new" "$0/exit"; } > "$0/log" 2>&1 &
+echo $$ > "$0/group"
+"""
 
 
 class BenchLauncher(Launcher):
@@ -15,55 +26,56 @@ class BenchLauncher(Launcher):
     secrets = "plain"
 
     def __init__(self, benches):
-        self._benches = benches
-        self._children = {}
+        self._benches = [Path(bench) for bench in benches]
 
     def launch(self, job):
-        folder = Path(self._benches[job.configuration["bench"]]) / job.key
+        folder = self._benches[job.configuration["bench"]] / job.key
         try:
             folder.mkdir(parents=True)
         except FileExistsError:
             return str(folder)
-        with (folder / "log").open("wb") as log:
-            self._children[str(folder)] = subprocess.Popen(
-                ["sh", "-c", '"$@"; echo $? > "$0/exit.new"; mv "$0/exit.new" "$0/exit"', folder, *job.command],
-                env={"PATH": os.environ["PATH"], **job.env, **job.secrets},
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-            )
+        env = {"PATH": os.environ["PATH"], **job.env, **job.secrets}
+        command = ["sh", "-c", START, folder, *job.command]
+        subprocess.run(command, env=env, stdin=subprocess.DEVNULL, start_new_session=True, check=True)
         return str(folder)
 
     def find(self, key):
-        return next((str(Path(bench) / key) for bench in self._benches if (Path(bench) / key).is_dir()), None)
+        return next((str(bench / key) for bench in self._benches if (bench / key).is_dir()), None)
 
     def poll(self, handles):
         return {handle: self._status(Path(handle)) for handle in handles if Path(handle).is_dir()}
 
     def _status(self, folder):
-        if not (folder / "exit").exists():
+        cancelled = folder / "cancelled"
+        if cancelled.exists() and time.time() - cancelled.stat().st_mtime > GRACE:
+            self._signal(folder, signal.SIGKILL)
+        lives = self._signal(folder, 0)
+        if (folder / "exit").exists():
+            return JobStatus("exited", int((folder / "exit").read_text()))
+        if lives or not (folder / "group").exists():
             return JobStatus("running")
-        child = self._children.pop(str(folder), None)
-        if child is not None:
-            child.wait()
-        return JobStatus("exited", int((folder / "exit").read_text()))
+        return JobStatus("exited", 137, "its shell was killed")
 
     def logs(self, handle, cursor):
-        data = (Path(handle) / "log").read_bytes()
-        done = (Path(handle) / "exit").exists()
+        folder = Path(handle)
+        done = self._status(folder).state == "exited"
+        data = (folder / "log").read_bytes() if (folder / "log").exists() else b""
         start = cursor or 0
         end = len(data) if done else data.rfind(b"\n") + 1
         lines = [LogLine(line.decode(errors="replace")) for line in data[start:end].splitlines()]
         return LogPage(lines, max(end, start), done)
 
     def cancel(self, handle):
-        child = self._children.get(handle)
-        if child is not None:
-            child.terminate()
+        if Path(handle).is_dir():
+            (Path(handle) / "cancelled").touch()
+            self._signal(Path(handle), signal.SIGTERM)
 
     def remove(self, handle):
-        folder = Path(handle)
-        if folder.is_dir():
-            for file in folder.iterdir():
-                file.unlink()
-            folder.rmdir()
+        shutil.rmtree(handle, ignore_errors=True)
+
+    def _signal(self, folder, number):
+        try:
+            os.killpg(int((folder / "group").read_text()), number)
+        except (FileNotFoundError, ProcessLookupError, ValueError):
+            return False
+        return True

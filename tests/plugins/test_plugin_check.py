@@ -1,0 +1,73 @@
+"""`poolform plugin check`: a stranger's package held to the contracts, and what falls short said in a sentence each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from poolform.testing.scaffold import Names, write
+
+THIRD_PARTY = Path(__file__).parents[1] / "third_party" / "poolform_lab"
+
+
+@pytest.fixture
+def fog(tmp_path):
+    """A new package, with a way to change it."""
+    folder = tmp_path / "poolform-fog"
+    write(Names.of("fog"), folder)
+
+    def change(file, old, new):
+        path = folder / "poolform_fog" / file
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+
+    change.folder = folder
+    return change
+
+
+@pytest.mark.slow
+def test_the_third_party_package_keeps_every_rule(poolform):
+    result = poolform("plugin", "check", "poolform_lab.plugin", PYTHONPATH=THIRD_PARTY)
+    assert result.code == 0, result.out
+    assert "falls short" not in result.out
+    assert "not tried    bare-lab: " in result.out
+    assert ": pools of this type have no resources\n" in result.out
+    assert result.err.endswith("rules and falls short of none.\n")
+
+
+@pytest.mark.slow
+def test_every_rule_that_a_package_breaks_is_named(poolform, fog):
+    fog("plugin.py", '"a folder for jobs at {input}"', '"a folder for jobs at {inptu}"')
+    fog("plugin.py", '{"folder": outputs.folder}', '{"folder": "/tmp/fog"}')
+    fog("launcher.py", "shutil.rmtree(self.folder / handle, ignore_errors=True)", "pass")
+    fog("templates/main.tf.j2", "-${var.pool_id}", "")
+    result = poolform("plugin", "check", "poolform_fog.plugin", "-o", "json", PYTHONPATH=fog.folder)
+    assert result.code == 1, result.err
+    report = result.json
+    assert (report["plugin"], report["conforms"]) == ("poolform_fog.plugin", False)
+    assert report["kept"] > 30
+    found = {(item["subject"], item["rule"]) for item in report["shortfalls"]}
+    assert {
+        ("fog", "a plan can be said in words"),
+        ("fog", "every output is used"),
+        ("fog", "everything bears the pool s id"),
+        ("TestFogLauncher", "remove leaves nothing behind"),
+        ("TestFogLauncher", "poll leaves out what is gone"),
+    } <= found
+
+
+def test_a_package_that_does_not_load_says_why(poolform, fog):
+    fog("plugin.py", 'slug = "fog"', 'slug = "fog"\n    contract = 2')
+    result = poolform("plugin", "check", "poolform_fog.plugin", PYTHONPATH=fog.folder)
+    assert result.code == 1
+    assert "falls short  poolform_fog.plugin: the plugin loads: " in result.out
+    assert "it is written for contract 2, and this Poolform has contract 1" in result.out
+    assert result.err == "poolform_fog.plugin keeps 0 rules and falls short of 1.\n"
+
+
+def test_a_package_that_is_not_there_is_a_usage_error(poolform):
+    result = poolform("plugin", "check", "poolform-nowhere")
+    assert result.code == 2
+    assert "There is no plugin 'poolform-nowhere': no such distribution, entry point or module." in result.err
