@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from poolform.core.plugins import hookimpl
 from poolform.core.pools.contract import Connection, PoolType, Provider
-from poolform.provisioners.ecs import cleanup, identity, keys, session
+from poolform.provisioners.ecs import cleanup, identity, keys, orphans, session
 from poolform.provisioners.ecs.job_variables import JOB_CONFIGURATION, EcsJobVariables
 from poolform.provisioners.ecs.launcher import EcsLauncher
 from poolform.provisioners.ecs.permissions import GIVEN_NETWORK, KEYS, given_key, needed
@@ -19,37 +19,37 @@ from poolform.provisioners.ecs.variables import EcsOutputs, EcsVariables
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from poolform.core.pools.contract import Credential, Finding, Identity
+    from poolform.core.pools.contract import Credential, Finding, Identity, Orphan
     from poolform.core.runs.launchers import Json, Launcher
 
 NOUNS: Mapping[str, str] = {
     "aws_cloudwatch_log_group": "a log group {name} for the output of jobs",
-    "aws_default_security_group": "closed default security group for the network",
+    "aws_default_security_group": "a default security group without rules, in place of the one that AWS makes",
     "aws_ecr_lifecycle_policy": "a rule for {repository}: untagged images expire",
     "aws_ecr_repository": "an ECR repository named {name}",
     "aws_ecs_cluster": "an ECS cluster named {name}",
-    "aws_ecs_cluster_capacity_providers": "use of Fargate and Fargate Spot in {cluster_name}",
+    "aws_ecs_cluster_capacity_providers": "the capacity providers Fargate and Fargate Spot for {cluster_name}",
     "aws_eip": "a public address for the NAT gateway",
     "aws_iam_policy": "a policy {name}: launching jobs of this pool, and nothing else",
     "aws_iam_role": "a role {name}",
-    "aws_iam_role_policy": "grant {role} its permissions",
-    "aws_iam_role_policy_attachment": "grant {role} the permissions of a policy",
+    "aws_iam_role_policy": "the permissions of the role {role}",
+    "aws_iam_role_policy_attachment": "an attachment of a policy to the role {role}",
     "aws_iam_user": "a user {name}",
-    "aws_iam_user_policy_attachment": "grant {user} the permissions of a policy",
+    "aws_iam_user_policy_attachment": "an attachment of a policy to the user {user}",
     "aws_internet_gateway": "an internet gateway",
     "aws_kms_alias": "a name for the encryption key, {name}",
     "aws_kms_key": "an encryption key for images, job output and job secrets",
-    "aws_kms_key_policy": "grant CloudWatch the use of the encryption key",
+    "aws_kms_key_policy": "the permissions of the encryption key: CloudWatch may use it",
     "aws_nat_gateway": "a NAT gateway",
     "aws_route": "a route to {destination_cidr_block}",
     "aws_route_table": "a route table",
-    "aws_route_table_association": "use of a route table in a subnet",
+    "aws_route_table_association": "an association of a route table with a subnet",
     "aws_security_group": "a security group {name}, which lets jobs call out and nothing in",
     "aws_subnet": "a subnet {cidr_block} in {availability_zone}",
     "aws_vpc": "a network {cidr_block}",
     "aws_vpc_endpoint": "a direct way from the network to S3",
     "aws_vpc_security_group_egress_rule": "a way out of the network to {cidr_ipv4}",
-    "terraform_data": "a note of how things stood at the first apply",
+    "terraform_data": "a note, in the state, of how things stood at the first apply",
 }
 
 
@@ -137,6 +137,10 @@ class EcsPush(PoolType):
     def disconnect(self, connection: Connection, credential: Credential | None) -> None:
         """Stop the pool's tasks, and delete their definitions and secrets."""
         cleanup.disconnect(connection, credential)
+
+    def orphans(self, variables: EcsVariables, pool_id: str, known: Sequence[str]) -> Iterable[Orphan]:
+        """Find what an interrupted apply made and the state missed."""
+        return [orphan for orphan in orphans.find(variables, pool_id) if orphan.address not in known]
 
 
 class Ecs(EcsPush):

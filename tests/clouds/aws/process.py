@@ -36,6 +36,7 @@ class Container:
     log: tuple[str, str] | None
     memory: float
     stop_timeout: float
+    content: Path | None = None
     out_of_memory: bool = False
     _process: subprocess.Popen[bytes] | None = None
 
@@ -83,6 +84,8 @@ class Container:
 
     def start(self) -> None:
         image = Path(tempfile.mkdtemp(prefix="task-"))
+        if self.content is not None:
+            shutil.copytree(self.content, image, dirs_exist_ok=True)
         (image / "bin").mkdir()
         for name in ("python", "python3"):
             (image / "bin" / name).symlink_to(sys.executable)

@@ -8,12 +8,15 @@ import threading
 import time
 import uuid
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clouds.aws.accounts import ACCOUNT, Accounts
 from clouds.aws.definitions import Definitions, page
 from clouds.aws.process import Container
 from clouds.aws.wire import AwsError, Request
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 VISIBLE = 3600.0  # seconds for which a stopped task can be described
 TOKEN_LIFE = 24 * 3600.0
@@ -55,9 +58,9 @@ class Task:
 class Tasks:
     """All tasks of the account.
 
-    `capacity` False makes Fargate full; `lag` is how long a new task stays invisible to Describe and List;
-    `missing_images` cannot be pulled; `memory_scale` shrinks the memory that tasks get; `stop_timeout` is how long a
-    container has to stop, in seconds.
+    `capacity` False makes Fargate full; `lag` is how long a new task stays invisible to Describe and List; `images`
+    says what is in an image's working folder, `missing_images` cannot be pulled; `memory_scale` shrinks the memory
+    that tasks get; `stop_timeout` is how long a container has to stop, in seconds.
     """
 
     def __init__(self, accounts: Accounts, definitions: Definitions, clock: Clock) -> None:
@@ -68,6 +71,7 @@ class Tasks:
         self.capacity = True
         self.lag = 0.0
         self.start_delay = 0.0
+        self.images: dict[str, Path] = {}
         self.missing_images: set[str] = set()
         self.memory_scale = 1.0
         self.stop_timeout = 30.0
@@ -198,6 +202,7 @@ class Tasks:
         time.sleep(self.start_delay)
         container = Container.of(task.definition, task.overrides, task.shown, task.region, self.memory_scale)
         container.stop_timeout = min(container.stop_timeout, self.stop_timeout)
+        container.content = self.images.get(task.definition["containerDefinitions"][0]["image"])
         reason = self._cannot_start(task, container)
         with task.lock:
             if reason is None and not task.stopping:

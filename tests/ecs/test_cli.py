@@ -1,0 +1,221 @@
+"""A pool on ECS from the first command to the last, as a person has it."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from .conftest import FOREIGN
+
+pytestmark = pytest.mark.aws_provider
+
+FLOWS = Path(__file__).parent / "flows"
+IMAGE = "lab/flows:1"
+# Terraform, but for the record: what it was called with, and each plan file that it ever saved.
+RECORDER = """\
+#!/bin/sh
+record={record}
+printf '%s\\n' "$*" >> "$record/argv"
+{terraform} "$@"
+code=$?
+for plan in plan.bin "$PWD/plan.bin"; do
+  [ -f "$plan" ] && cp "$plan" "$record/plan.$$.$(basename "$PWD")"
+done
+exit $code
+"""
+
+
+@dataclass
+class Person:
+    """Somebody at a command line, with a home and the account's administrator's credentials."""
+
+    folder: Path
+    environment: dict[str, str]
+    said: list[str] = field(default_factory=list)
+
+    def __call__(self, *arguments, expect=0):
+        done = subprocess.run(
+            (sys.executable, "-m", "poolform.cli.app", *arguments),
+            cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        self.said.append(done.stdout + done.stderr)
+        assert done.returncode == expect, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def json(self, *arguments, expect=0):
+        return json.loads(self(*arguments, "-o", "json", expect=expect).stdout)
+
+    def last_run(self):
+        return self.json("flow-run", "ls", "--limit", "1")[0]
+
+
+def person(root, aws, cli_config):
+    record = root / "record"
+    record.mkdir()
+    recorder = root / "terraform-on-record"
+    terraform = subprocess.run(("sh", "-c", "command -v terraform"), capture_output=True, text=True, check=True)
+    recorder.write_text(RECORDER.format(record=record, terraform=terraform.stdout.strip()))
+    recorder.chmod(recorder.stat().st_mode | stat.S_IXUSR)
+    mine = {key: value for key, value in os.environ.items() if not key.startswith((*FOREIGN, "POOLFORM_"))}
+    environment = {
+        **mine, **aws.environment, "POOLFORM_HOME": str(root / "home"), "TF_CLI_CONFIG_FILE": str(cli_config),
+        "POOLFORM_TERRAFORM": str(recorder),
+    }  # fmt: skip
+    return Person(FLOWS, environment)
+
+
+@dataclass
+class Story:
+    """What was said and seen at each point."""
+
+    person: Person
+    root: Path
+    secrets: list[str]
+    before: dict
+    created: object = None
+    again: object = None
+    pool: dict = field(default_factory=dict)
+    runs: dict = field(default_factory=dict)
+    clean: object = None
+    drifted: object = None
+    mended: object = None
+    gone: object = None
+    during: dict = field(default_factory=dict)
+    after: dict = field(default_factory=dict)
+
+
+@pytest.fixture(scope="module")
+def story(aws, cli_config, tmp_path_factory):
+    root = tmp_path_factory.mktemp("story")
+    me = person(root, aws, cli_config)
+    aws.tasks.images[IMAGE] = FLOWS
+    aws.tasks.memory_scale = 0.25
+    told = Story(me, root, [], aws.inventory())
+    told.created = me(
+        "work-pool", "create", "p", "--type", "ecs:push", "--provision-infra", "--yes", "--set", "credentials=key"
+    )
+    told.during = aws.inventory()
+    told.secrets += launcher_secrets(told.during)
+    told.again = me("work-pool", "provision-infra", "p", "--yes")
+    told.pool = me.json("work-pool", "inspect", "p")
+    for name in ("greet", "fails", "eats", "sleeps"):
+        me("deploy", f"flows.py:{name}", "--name", "n", "--pool", "p", "--job-variable", f"image={IMAGE}")
+    for name, code in (("greet", 0), ("fails", 5), ("eats", 5)):
+        told.runs[name] = run(me, name, code)
+    told.runs["sleeps"] = cancelled(me, aws)
+    told.clean = me("work-pool", "drift", "p")
+    logs = aws.client("logs")
+    group = next(name for name in told.during["log groups"] if name.endswith(told.pool["id"]))
+    logs.put_retention_policy(logGroupName=group, retentionInDays=1)
+    told.drifted = me("work-pool", "drift", "p", expect=4)
+    told.mended = me("work-pool", "provision-infra", "p", "--yes")
+    told.gone = me("work-pool", "deprovision", "p", "--yes")
+    told.after = aws.inventory()
+    aws.tasks.memory_scale = 1.0
+    return told
+
+
+def launcher_secrets(inventory):
+    from moto.iam.models import iam_backends
+
+    users = iam_backends["123456789012"]["aws"].users.values()
+    return [key.secret_access_key for user in users if "launcher" in user.name for key in user.access_keys]
+
+
+def run(me, name, code):
+    said = me("deployment", "run", f"{name}/n", "--watch", expect=code)
+    found = me.last_run()
+    return {**found, "said": said.stdout + said.stderr, "logs": me("flow-run", "logs", found["id"]).stdout}
+
+
+def cancelled(me, aws):
+    watching = subprocess.Popen(
+        (sys.executable, "-m", "poolform.cli.app", "deployment", "run", "sleeps/n", "--watch"),
+        cwd=me.folder, env=me.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not any(aws.tasks.get(arn).shown["lastStatus"] == "RUNNING" for arn in aws.tasks.alive()):
+        assert time.monotonic() < deadline, "the task never ran"
+        time.sleep(0.1)
+    me("flow-run", "cancel", me.last_run()["id"])
+    said, _ = watching.communicate(timeout=90)
+    return {**me.last_run(), "said": said, "tasks": aws.tasks.alive()}
+
+
+def test_the_plan_says_what_will_be_made_and_who_asks(story):
+    said = story.created.stderr
+    assert "as arn:aws:iam::123456789012:user/administrator in account 123456789012, region eu-west-1" in said
+    assert "Create an ECS cluster named poolform-p-" in said
+    assert "Create the credentials block" in said
+    assert "successfully provisioned" in said
+
+
+def test_a_second_time_there_is_nothing_to_do_and_no_second_key(story):
+    assert len(story.secrets) == 1
+    assert len(story.during["access keys"]) == len(story.before["access keys"]) + 1
+
+
+def test_the_pool_is_ready_with_everything_that_a_job_needs(story):
+    assert story.pool["state"] == "ready"
+    assert story.pool["image_namespace"].endswith(f".dkr.ecr.eu-west-1.amazonaws.com/poolform-p-{story.pool['id']}")
+
+
+def test_a_flow_completes_with_its_output(story):
+    assert story.runs["greet"]["state"] == "completed"
+    assert "hello world" in story.runs["greet"]["logs"]
+
+
+def test_a_flow_that_raises_has_failed(story):
+    assert story.runs["fails"]["state"] == "failed"
+    assert "the data is not there" in story.runs["fails"]["logs"]
+
+
+def test_a_flow_out_of_memory_has_crashed_and_says_so(story):
+    assert story.runs["eats"]["state"] == "crashed"
+    assert "ran out of memory: it had 512 MiB" in story.runs["eats"]["said"]
+
+
+def test_a_flow_that_is_cancelled_leaves_no_task(story):
+    assert story.runs["sleeps"]["state"] == "cancelled"
+    assert story.runs["sleeps"]["tasks"] == []
+
+
+def test_drift_is_none_until_somebody_changes_something_by_hand(story):
+    assert story.clean.returncode == 0
+    assert story.drifted.returncode == 4
+    said = story.drifted.stdout + story.drifted.stderr
+    assert "retention_in_days" in said
+    assert "log group" in said
+
+
+def test_provisioning_again_puts_it_right(story):
+    assert "log group" in story.mended.stderr
+    assert "successfully provisioned" in story.mended.stderr
+
+
+def test_nothing_of_ours_is_left_in_the_account(story):
+    assert story.after == story.before
+
+
+def test_no_secret_is_written_anywhere_in_clear(story, aws):
+    """Not in the database, a state, a plan, a log, a rendered file, on a command line, or on the screen."""
+    files = [path for path in story.root.rglob("*") if path.is_file()]
+    assert any(path.name == "argv" for path in files)
+    assert sum(path.name.startswith("plan.") for path in files) >= 3
+    for secret in story.secrets:
+        assert len(secret) > 20
+        for path in files:
+            assert secret.encode() not in path.read_bytes(), path
+        assert all(secret not in said for said in story.person.said)
+        for request in aws.proxy.requests:
+            assert secret.encode() not in request.body, request.name
