@@ -34,10 +34,16 @@ def deploy(
     concurrency_limit: Annotated[
         int | None, typer.Option("--concurrency-limit", min=0, help="Most runs at a time.")
     ] = None,
+    cron: Annotated[list[str] | None, typer.Option("--cron", help="Run on this cron schedule.")] = None,
+    interval: Annotated[list[float] | None, typer.Option("--interval", help="Run every so many seconds.")] = None,
+    rrule: Annotated[list[str] | None, typer.Option("--rrule", help="Run by this RFC 5545 rule.")] = None,
+    anchor: Annotated[str | None, typer.Option("--anchor-date", help="What an interval counts from.")] = None,
+    timezone: Annotated[str | None, typer.Option("--timezone", help="Of the schedules; UTC if not given.")] = None,
 ) -> None:
     """Deploy a flow to a work pool, or change a deployment of the same flow and name."""
     from poolform.core.runs import deployments, entrypoints
     from poolform.core.runs.parameters import parse_assignments
+    from poolform.core.runs.schedules import from_options
     from poolform.core.store import pools
 
     session = Session.of(ctx)
@@ -60,6 +66,7 @@ def deploy(
         version=version,
         description=description,
         concurrency_limit=concurrency_limit,
+        schedules=from_options(cron=cron, interval=interval, rrule=rrule, anchor_date=anchor, timezone=timezone),
     )
     deployments.check(work_pool, plan)
     with session.store.write() as tx:

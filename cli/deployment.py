@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from poolform.cli import deployment_schedule
 from poolform.cli.session import Session
 from poolform.cli.view import Format, Output, fields, iso, say, show, show_json, table, when
 
 if TYPE_CHECKING:
     from poolform.core.store.deployments import Deployment
     from poolform.core.store.runs import FlowRun
+    from poolform.core.store.schedules import DeploymentSchedule
 
 app = typer.Typer(help="Deployments: list, look at, run.", no_args_is_help=True, add_completion=False)
+app.add_typer(deployment_schedule.app, name="schedule")
 
 Name = Annotated[str, typer.Argument(metavar="FLOW/NAME", help="The deployment.", show_default=False)]
 
@@ -41,14 +44,19 @@ def ls(
 @app.command("inspect")
 def inspect(ctx: typer.Context, name: Name, output: Output = Format.text) -> None:
     """Show everything about a deployment."""
-    from poolform.core.store import deployments
+    from poolform.core.store import deployments, schedules
 
     with Session.of(ctx).store.read() as tx:
         found = deployments.get(tx, name)
+        timetable = schedules.of_deployment(tx, found.id)
     if output is Format.json:
-        show_json({**_json(found), "parameter_schema": found.parameter_schema})
+        times = [deployment_schedule.as_json(schedule) for schedule in timetable]
+        show_json({**_json(found), "schedules": times, "parameter_schema": found.parameter_schema})
     else:
         fields({**_json(found), "created_at": when(found.created_at), "updated_at": when(found.updated_at)})
+        if timetable:
+            show("\nschedules")
+            fields({f"  {schedule.slug or schedule.id[:12]}": _due(schedule) for schedule in timetable})
 
 
 @app.command("run")
@@ -132,15 +140,15 @@ def _say_submitted(session: Session, submitted: FlowRun, output: Format) -> None
 
 @app.command("pause")
 def pause(ctx: typer.Context, name: Name) -> None:
-    """Stop launching runs of a deployment."""
-    _update(ctx, name, paused=True)
+    """Stop scheduling and launching runs of a deployment; those that run go on."""
+    _set_paused(ctx, name, paused=True)
     say(f"Paused {name}. Resume it: poolform deployment resume '{name}'")
 
 
 @app.command("resume")
 def resume(ctx: typer.Context, name: Name) -> None:
-    """Launch runs of a paused deployment again."""
-    _update(ctx, name, paused=False)
+    """Schedule and launch runs of a paused deployment again; what was due meanwhile is not made up for."""
+    _set_paused(ctx, name, paused=False)
     say(f"Resumed {name}.")
 
 
@@ -161,11 +169,19 @@ def delete(
     say(f"Deleted the deployment {name}.")
 
 
-def _update(ctx: typer.Context, name: str, **changes: Any) -> None:
+def _set_paused(ctx: typer.Context, name: str, *, paused: bool) -> None:
+    from poolform.core.runs import timetables
     from poolform.core.store import deployments
 
     with Session.of(ctx).store.write() as tx:
-        deployments.update(tx, deployments.get(tx, name).id, **changes)
+        timetables.set_paused(tx, deployments.get(tx, name), paused=paused)
+
+
+def _due(schedule: DeploymentSchedule) -> str:
+    from poolform.core.runs.timetables import spec
+
+    due = f"next at {when(schedule.next_at)}" if schedule.next_at is not None else "nothing to come"
+    return f"{spec(schedule).text} ({schedule.timezone}), {due if schedule.active else 'paused'}"
 
 
 def _state(deployment: Deployment) -> str:

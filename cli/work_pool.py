@@ -199,21 +199,21 @@ def preview(
     hours: Annotated[float, typer.Option("--hours", min=0.0, help="How far to look ahead.")] = 1.0,
     output: Output = Format.text,
 ) -> None:
-    """Show the runs of a pool that are due next."""
-    import time
+    """Show the runs of a pool that are due next: those that wait, and those that its schedules will make."""
+    from poolform.core.runs.timetables import preview as upcoming
 
-    from poolform.core.store import runs
-
-    session = Session.of(ctx)
     pool = _get(ctx, name)
-    with session.store.read() as tx:
-        waiting = runs.list_recent(tx, pool_id=pool.id, state="scheduled", limit=1000)
-    due = sorted((r for r in waiting if r.scheduled_at <= time.time() + hours * 3600), key=lambda r: r.scheduled_at)
+    with Session.of(ctx).store.read() as tx:
+        due = upcoming(tx, pool, hours=hours)
     if output is Format.json:
-        show_json([{"name": r.name, "id": r.id, "flow": r.flow_name, "scheduled_at": iso(r.scheduled_at)} for r in due])
+        show_json([{**asdict(run), "scheduled_at": iso(run.scheduled_at)} for run in due])
         return
-    rows = [(when(r.scheduled_at), r.name, r.flow_name, r.id) for r in due]
-    table(("WHEN", "NAME", "FLOW", "ID"), rows, empty=f"No run of {name} is due within {hours:g} h.")
+    rows = [(when(run.scheduled_at), run.deployment or run.flow, run.queue, run.name or run.schedule) for run in due]
+    table(
+        ("WHEN", "DEPLOYMENT", "QUEUE", "RUN OR SCHEDULE"), rows, empty=f"No run of {name} is due within {hours:g} h."
+    )
+    if pool.paused and due:
+        say(f"The pool is paused, so none of them will start: poolform work-pool resume {name}", "yellow")
 
 
 def _get(ctx: typer.Context, name: str) -> WorkPool:

@@ -8,13 +8,17 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from poolform.core.store import runs
-from poolform.core.store.rows import read
+from poolform.core.store.rows import among, read
 from poolform.core.store.runs import FlowRun
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from poolform.core.store.database import Row, Transaction
+
+
+_SERVED = "coalesce((SELECT id FROM work_pools WHERE type = 'served'), '')"
+"""The id of the pool of served deployments, which no worker but theirs sees to."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +66,20 @@ class _Room:
         return [key for key, left in self.deployments.items() if left < 1]
 
 
-def claim(tx: Transaction, pool_id: str, worker_id: str, *, lease: float, most: int, only: str | None = None) -> Claim:
+def claim(
+    tx: Transaction,
+    pool_id: str,
+    worker_id: str,
+    *,
+    lease: float,
+    most: int,
+    only: str | None = None,
+    queue_ids: Collection[str] | None = None,
+) -> Claim:
     """Take up to `most` due runs of a ready, unpaused pool: by queue priority, then by time, within all limits.
 
-    `only` is the id of the one run to take. A deployment's limit counts its runs in this pool.
+    `only` is the id of the one run to take, `queue_ids` are the queues to take from, where not all. A deployment's
+    limit counts its runs in this pool.
     """
     now = tx.now()
     pool = tx.execute("SELECT state, paused, concurrency_limit FROM work_pools WHERE id = :pool", {"pool": pool_id})
@@ -84,7 +98,7 @@ def claim(tx: Transaction, pool_id: str, worker_id: str, *, lease: float, most: 
     room = _room(tx, pool_id, pool[0], queues, limited, most)
     claimed: list[FlowRun] = []
     for _, group in groupby(queues, key=lambda queue: queue["priority"]):
-        lanes = [queue["id"] for queue in group]
+        lanes = [queue["id"] for queue in group if queue_ids is None or queue["id"] in queue_ids]
         while new := _next(tx, lanes, room, now, only):
             claimed += _hold(tx, new, worker_id, now + lease)
     cancelled: list[str] = []
@@ -196,23 +210,31 @@ class Outlook:
     next_at: float | None
 
 
-def look(tx: Transaction, worker_id: str, pool_id: str | None = None) -> Outlook:
-    """Look what there is to do, in all pools or in one. Cheap, and changes nothing."""
+def look(
+    tx: Transaction, worker_id: str, pool_id: str | None = None, queue_ids: Collection[str] | None = None
+) -> Outlook:
+    """Look what there is to do: in all pools, in one, or in some of its queues. Cheap, and changes nothing.
+
+    The pool of served deployments is left out of all: their own process sees to them.
+    """
     now = tx.now()
-    one = "AND {} = :pool" if pool_id is not None else ""
+    # `IN` would read the table of pools for each held run; this asks it once.
+    one = "AND {0} = :pool" if pool_id is not None else f"AND {{0}} <> {_SERVED}"
     values = {"pool": pool_id} if pool_id is not None else {}
+    queues, some = among("q.id", queue_ids)
+    held_queues, _ = among("queue_id", queue_ids)
     waiting = tx.execute(
         "SELECT q.pool_id, (SELECT min(r.scheduled_at) FROM flow_runs r "  # noqa: S608 - constants
         "WHERE r.queue_id = q.id AND r.state = 'scheduled') AS next_at "
         "FROM work_queues q JOIN work_pools p ON p.id = q.pool_id "
-        f"WHERE p.state = 'ready' AND NOT p.paused AND NOT q.paused {one.format('q.pool_id')}",
-        values,
+        f"WHERE p.state = 'ready' AND NOT p.paused AND NOT q.paused {one.format('q.pool_id')} {queues}",
+        {**values, **some},
     )
     held = tx.execute(
         f"SELECT DISTINCT pool_id FROM flow_runs WHERE {runs.HELD} "  # noqa: S608 - constants
         "AND (lease_expires_at < :now OR (worker_id = :worker AND cancel_requested "
-        f"AND state IN ('pending', 'submitted', 'running'))) {one.format('pool_id')}",
-        {"now": now, "worker": worker_id, **values},
+        f"AND state IN ('pending', 'submitted', 'running'))) {one.format('pool_id')} {held_queues}",
+        {"now": now, "worker": worker_id, **values, **some},
     )
     later = [row["next_at"] for row in waiting if row["next_at"] is not None and row["next_at"] > now]
     return Outlook(

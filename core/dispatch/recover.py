@@ -9,15 +9,25 @@ from poolform.core.dispatch.tasks import Stage, Task
 from poolform.core.store import leases, logs
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from poolform.core.dispatch.tasks import Tasks
     from poolform.core.store.database import Transaction
     from poolform.core.store.leases import Held
 
 
-def recover(tasks: Tasks, pool_id: str, *, lease: float, until: float, most: int = 100) -> int:
+def recover(
+    tasks: Tasks,
+    pool_id: str,
+    *,
+    lease: float,
+    until: float,
+    queue_ids: Sequence[str] | None = None,
+    most: int = 100,
+) -> int:
     """Take over runs of a pool whose lease has expired and say how many; `until` is the lease's end, on `clock`."""
     with tasks.store.write(notify=False) as tx:
-        found = leases.take_over(tx, pool_id, tasks.worker_id, lease=lease, most=most)
+        found = leases.take_over(tx, pool_id, tasks.worker_id, lease=lease, queue_ids=queue_ids, most=most)
         taken = [resume(tx, held) for held in found]
     for task in taken:
         tasks.add(task, until)

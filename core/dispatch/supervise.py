@@ -19,7 +19,7 @@ from poolform.core.runs.launchers import Notifies
 from poolform.core.store import leases, pools, runs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from poolform.core.dispatch.launching import JobBuilder, Seal
     from poolform.core.runs.launchers import Launcher
@@ -46,6 +46,10 @@ class Charge:
     seal: Seal | None = None
     only: str | None = None
     """The id of the one run to dispatch, where not all."""
+    queues: Sequence[str] | None = None
+    """The ids of the queues to see to, where not all."""
+    limit: int | None = None
+    """How many runs of a pool it has in progress at a time."""
 
 
 class Supervisor:
@@ -179,7 +183,8 @@ class Supervisor:
     def _see_to_held(self) -> None:
         """Take over what others left, and pass on what was cancelled."""
         charge = self.charge
-        while recover(self.tasks, self.pool_id, lease=charge.lease, until=clock() + charge.lease) == 100:
+        lease, queues = charge.lease, charge.queues
+        while recover(self.tasks, self.pool_id, lease=lease, until=clock() + lease, queue_ids=queues) == 100:
             pass
         with charge.store.read() as tx:
             cancelled = leases.to_cancel(tx, charge.worker_id, self.pool_id)
@@ -194,8 +199,22 @@ class Supervisor:
             self._due = False
         charge, asked = self.charge, clock()
         most = max(1, min(_BATCH, int(_BATCH_SECONDS / launching.pace)))
+        if charge.limit is not None:
+            room = charge.limit - len(self.tasks) + len(self.tasks.at(Stage.CLEAR))
+            if room < 1:
+                self._short = True  # whatever is cleared away next makes room
+                return
+            most = min(most, room)
         with charge.store.write() as tx:
-            got = claim(tx, self.pool_id, charge.worker_id, lease=charge.lease, most=most, only=charge.only)
+            got = claim(
+                tx,
+                self.pool_id,
+                charge.worker_id,
+                lease=charge.lease,
+                most=most,
+                only=charge.only,
+                queue_ids=charge.queues,
+            )
             cancelled = [runs.get(tx, run_id) for run_id in got.cancelled]
         for run in got.runs:
             self.tasks.add(Task(run, Stage.BUILD, cancel=run.cancel_requested), asked + charge.lease)

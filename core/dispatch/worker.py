@@ -8,7 +8,8 @@ import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from poolform.core.dispatch.claim import look
+from poolform.core.dispatch.claim import Outlook, look
+from poolform.core.dispatch.scheduler import Scheduler
 from poolform.core.dispatch.supervise import Charge, Supervisor
 from poolform.core.dispatch.tasks import Backoff, Listener, clock
 from poolform.core.errors import StoreError
@@ -16,7 +17,7 @@ from poolform.core.store import leases, workers
 from poolform.core.store.names import new_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from poolform.core.dispatch.launching import JobBuilder, Seal
     from poolform.core.runs.launchers import Launcher
@@ -33,6 +34,8 @@ _LOOK = 5.0  # seconds between two looks at most: a lease expires without anybod
 class Worker:
     """A dispatching process, for one pool or for all; any number of them may share a store.
 
+    It makes the runs that schedules ask for there, and dispatches these and all others. `queues` are the ids of the
+    queues of its pool that it is for, where not for all. `limit` is how many runs it has in progress at a time.
     `launchers` returns a pool's launcher, `build_job` a run's job. A run whose job cannot be built, with a
     PoolformError or any other, ends as crashed. `only` is the id of the one run to dispatch. `seal` encrypts the stored
     requests of jobs that have secrets; without it such runs crash.
@@ -48,6 +51,8 @@ class Worker:
         build_job: JobBuilder,
         *,
         pool: WorkPool | None = None,
+        queues: Sequence[str] | None = None,
+        limit: int | None = None,
         only: str | None = None,
         listener: Listener | None = None,
         seal: Seal | None = None,
@@ -56,8 +61,10 @@ class Worker:
     ) -> None:
         self.id = new_id()
         self.name = name or f"{socket.gethostname()}-{os.getpid()}"
-        self._charge = Charge(store, self.id, launchers, build_job, listener or Listener(), lease, seal, only)
+        listener = listener or Listener()
+        self._charge = Charge(store, self.id, launchers, build_job, listener, lease, seal, only, queues, limit)
         self._store, self._pool_id = store, pool.id if pool else None
+        self._scheduler = Scheduler(store, listener, pool_id=self._pool_id, queue_ids=queues) if only is None else None
         self._supervisors: dict[str, Supervisor] = {}
         self._trouble = Backoff(10.0)
         self._next_beat = 0.0
@@ -94,9 +101,7 @@ class Worker:
         try:
             if clock() >= self._next_beat:
                 self._beat()
-            with self._store.read() as tx:
-                outlook = look(tx, self.id, self._pool_id)
-                self._next_in = None if outlook.next_at is None else max(0.0, outlook.next_at - tx.now())
+            outlook = self._look()
             for pool_id in outlook.due | outlook.attend:
                 self._nudge(pool_id, due=pool_id in outlook.due, attend=pool_id in outlook.attend)
             done = until is not None and until()
@@ -106,6 +111,21 @@ class Worker:
             return False
         self._trouble.succeed()
         return done
+
+    def _look(self) -> Outlook:
+        """Make the runs that schedules ask for now, then look what there is to do, and until when there is nothing."""
+        while True:
+            with self._store.read() as tx:
+                outlook = look(tx, self.id, self._pool_id, self._charge.queues)
+                scheduled_at = self._scheduler.soonest(tx) if self._scheduler else None
+                now = tx.now()
+            if self._scheduler and scheduled_at is not None and scheduled_at <= now:
+                if self._scheduler.make_due():
+                    continue
+                scheduled_at = now + _SPACING  # another worker is making them
+            times = [at for at in (outlook.next_at, scheduled_at) if at is not None]
+            self._next_in = max(0.0, min(times) - now) if times else None
+            return outlook
 
     def _nudge(self, pool_id: str, *, due: bool, attend: bool) -> None:
         supervisor = self._supervisors.get(pool_id)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from poolform.core.errors import InvalidValues, NotReady, UsageError
 from poolform.core.runs import parameters as flow_parameters
+from poolform.core.runs import timetables
 from poolform.core.runs.entrypoints import OPTIONS
 from poolform.core.runs.jobs import check_job_variables
 from poolform.core.store import deployments, queues, runs
@@ -20,15 +21,16 @@ if TYPE_CHECKING:
 
     from poolform.core.runs.entrypoints import Description, Place
     from poolform.core.runs.launchers import Json
+    from poolform.core.runs.schedules import Schedule
     from poolform.core.store.database import Transaction
-    from poolform.core.store.deployments import Deployment
+    from poolform.core.store.deployments import Collision, Deployment
     from poolform.core.store.pools import WorkPool
     from poolform.core.store.runs import FlowRun
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A deployment as it shall be. `options` override the flow's own; `paused` None leaves it as it is."""
+    """A deployment as it shall be. `options` override the flow's own; `paused` and `schedules` None leave what is."""
 
     name: str
     flow: Description
@@ -42,7 +44,10 @@ class Plan:
     version: str | None = None
     description: str | None = None
     concurrency_limit: int | None = None
+    collision: Collision = "enqueue"
     paused: bool | None = None
+    schedules: Sequence[Schedule] | None = None
+    project: str | None = None
 
 
 def check(pool: WorkPool, plan: Plan) -> None:
@@ -55,6 +60,9 @@ def check(pool: WorkPool, plan: Plan) -> None:
     _check_options(options)
     if options.get("validate_parameters", True):
         flow_parameters.validate(_none_required(plan.flow.parameter_schema), plan.parameters, flow=plan.flow.flow_name)
+        if plan.schedules:
+            schema, flow = plan.flow.parameter_schema, plan.flow.flow_name
+            timetables.check(plan.schedules, schema, plan.parameters, flow=flow)
     check_job_variables(pool.base_job_template, plan.job_variables)
 
 
@@ -64,8 +72,9 @@ def save(tx: Transaction, pool: WorkPool, plan: Plan) -> Deployment:
     Raises NotFound for the queue.
     """
     queue = queues.get(tx, pool.id, plan.queue)
+    before = deployments.find(tx, f"{plan.flow.flow_name}/{plan.name}")
     more: dict[str, Any] = {} if plan.paused is None else {"paused": plan.paused}
-    return deployments.save(
+    saved = deployments.save(
         tx,
         flow_name=plan.flow.flow_name,
         name=plan.name,
@@ -81,8 +90,15 @@ def save(tx: Transaction, pool: WorkPool, plan: Plan) -> Deployment:
         version=plan.version,
         description=plan.description or plan.flow.description,
         concurrency_limit=plan.concurrency_limit,
+        collision=plan.collision,
+        project=plan.project,
         **more,
     )
+    if before is not None and before.paused != saved.paused:
+        timetables.refresh(tx, saved)
+    if plan.schedules is not None:
+        timetables.replace(tx, saved, plan.schedules)
+    return saved
 
 
 def source_for(pool: WorkPool, place: Place) -> dict[str, Json]:

@@ -20,7 +20,8 @@ class Deployment(Record):
     """A deployment. `options` holds the flow's own (retries, retry_delay_seconds, timeout_seconds, log_prints, …).
 
     `collision` says what becomes of a run that is due while `concurrency_limit` runs are in progress: it waits, or it
-    is cancelled. `pool` and `queue` are the names of what `pool_id` and `queue_id` point at.
+    is cancelled. `project` names the project file that it was applied from. `pool` and `queue` are the names of what
+    `pool_id` and `queue_id` point at.
     """
 
     JSON = frozenset({"source", "parameters", "parameter_schema", "job_variables", "options", "tags"})
@@ -45,6 +46,7 @@ class Deployment(Record):
     collision: Collision
     created_at: float
     updated_at: float
+    project: str | None
     pool: str
     queue: str
 

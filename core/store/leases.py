@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from poolform.core.store import runs
 from poolform.core.store.logs import storable
-from poolform.core.store.rows import assign, encode
+from poolform.core.store.rows import among, assign, encode
 from poolform.core.store.runs import HELD, FlowRun
 
 if TYPE_CHECKING:
@@ -42,14 +42,23 @@ class Held:
     request: str | None
 
 
-def take_over(tx: Transaction, pool_id: str, worker_id: str, *, lease: float, most: int) -> list[Held]:
-    """Take up to `most` runs of a pool whose lease has expired, whatever became of their owner."""
+def take_over(
+    tx: Transaction,
+    pool_id: str,
+    worker_id: str,
+    *,
+    lease: float,
+    most: int,
+    queue_ids: Sequence[str] | None = None,
+) -> list[Held]:
+    """Take up to `most` runs of a pool, or of some of its queues, whose lease has expired, whoever their owner was."""
     now = tx.now()
+    queues, values = among("queue_id", queue_ids)
     skip = " FOR UPDATE SKIP LOCKED" if tx.dialect == "postgresql" else ""
     found = tx.execute(
         f"SELECT id, request FROM flow_runs WHERE pool_id = :pool AND {HELD} "  # noqa: S608 - constants
-        f"AND lease_expires_at < :now ORDER BY lease_expires_at LIMIT :most{skip}",
-        {"pool": pool_id, "now": now, "most": most},
+        f"AND lease_expires_at < :now {queues} ORDER BY lease_expires_at LIMIT :most{skip}",
+        {"pool": pool_id, "now": now, "most": most, **values},
     )
     for row in found:
         tx.execute(

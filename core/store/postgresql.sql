@@ -161,6 +161,7 @@ CREATE TABLE deployments (
   collision TEXT DEFAULT 'enqueue' NOT NULL,
   created_at DOUBLE PRECISION NOT NULL,
   updated_at DOUBLE PRECISION NOT NULL,
+  project TEXT,
   CONSTRAINT pk_deployments PRIMARY KEY (id),
   CONSTRAINT uq_deployments_flow_name_name UNIQUE (flow_name, name),
   CONSTRAINT ck_deployments_collision CHECK (collision IN ('enqueue', 'cancel-new')),
@@ -179,10 +180,11 @@ CREATE TABLE schedules (
   active BOOLEAN DEFAULT TRUE NOT NULL,
   parameters TEXT DEFAULT '{}' NOT NULL,
   next_at DOUBLE PRECISION,
+  slug TEXT,
   CONSTRAINT pk_schedules PRIMARY KEY (id),
   CONSTRAINT fk_schedules_deployment_id FOREIGN KEY(deployment_id) REFERENCES deployments (id) ON DELETE CASCADE
 );
 CREATE INDEX ix_schedules_deployment_id ON schedules (deployment_id);
 CREATE INDEX ix_schedules_due ON schedules (next_at) WHERE active;
 CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL CONSTRAINT alembic_version_pkc PRIMARY KEY);
-INSERT INTO alembic_version (version_num) VALUES ('0001');
+INSERT INTO alembic_version (version_num) VALUES ('0002');

@@ -53,6 +53,14 @@ def assign(columns: Iterable[str]) -> str:
     return ", ".join(f"{name} = :{name}" for name in columns)
 
 
+def among(column: str, ids: Iterable[str] | None) -> tuple[str, dict[str, str]]:
+    """Return `AND column IN (…)` and its values; nothing where `ids` is None."""
+    if ids is None:
+        return "", {}
+    values = {f"among_{number}": one for number, one in enumerate(ids)}
+    return f"AND {column} IN ({', '.join(f':{name}' for name in values) or 'NULL'})", values
+
+
 def only(known: Collection[str], given: Iterable[str]) -> None:
     """Raise TypeError for a column that callers may not set: names become SQL text, so they never come from outside."""
     if unknown := set(given) - set(known):

@@ -181,6 +181,7 @@ deployments = Table(
     Column("collision", Text, nullable=False, server_default="enqueue"),
     _time("created_at"),
     _time("updated_at"),
+    _maybe("project"),
     UniqueConstraint("flow_name", "name"),
     Index(None, "pool_id"),
     Index(None, "queue_id"),
@@ -199,6 +200,7 @@ schedules = Table(
     _flag("active", default=True),
     _json("parameters"),
     _maybe_time("next_at"),
+    _maybe("slug"),
     Index(None, "deployment_id"),
     Index("ix_schedules_due", "next_at", **_where("active")),
 )
