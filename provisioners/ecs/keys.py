@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pydantic import SecretStr
+
 from poolform.core.pools.contract import Block, Credential, Finding
 from poolform.provisioners.ecs import session
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from pydantic import SecretStr
 
     from poolform.core.pools.contract import Connection
 
