@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from poolform.core.errors import InvalidValues, NotFound, SecretsUnreadable, nearest
 from poolform.core.store import blocks as rows
@@ -19,10 +19,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cryptography.fernet import MultiFernet
+    from pydantic import ValidationError
 
     from poolform.core.pools.contract import Block
     from poolform.core.settings import Settings
     from poolform.core.store.database import Store
+
+    B = TypeVar("B", bound=Block)
 
 KEYS_VARIABLE = "POOLFORM_SECRET_KEYS"
 _KEYS_FILE = "secret.keys"
@@ -166,6 +169,22 @@ class Blocks:
             ) from exc
 
 
+def load_as(block_type: type[B], name: str) -> B:
+    """Return a stored block as an instance of its type; what it raises is said of `Block.load`, which this is."""
+    from pydantic import ValidationError
+
+    from poolform.core.settings import Settings
+    from poolform.core.store.database import open_store
+
+    settings = Settings.from_environment(os.environ)
+    with open_store(settings) as store:
+        document = Blocks(store, settings, os.environ).load(block_type.block_type, name)
+    try:
+        return block_type.model_validate(dict(document.data))
+    except ValidationError as exc:
+        raise InvalidValues(f"The block {document.type}/{name} does not fit its type:", _problems(exc)) from None
+
+
 def validated(block_types: Mapping[str, type[Block]], block_type: str, data: Mapping[str, Any]) -> dict[str, Any]:
     """Return a block's data checked against its type, as plain JSON. Raises NotFound, InvalidValues without values."""
     from pydantic import SecretStr, ValidationError
@@ -176,8 +195,11 @@ def validated(block_types: Mapping[str, type[Block]], block_type: str, data: Map
     try:
         block = model.model_validate(dict(data))
     except ValidationError as exc:
-        # Never the input: it may be the secret.
-        problems = [f"{'.'.join(map(str, error['loc']))}: {error['msg']}." for error in exc.errors(include_input=False)]
-        raise InvalidValues(f"This is not a {block_type} block:", problems) from None
+        raise InvalidValues(f"This is not a {block_type} block:", _problems(exc)) from None
     plain = block.model_dump(mode="python")
     return {key: value.get_secret_value() if isinstance(value, SecretStr) else value for key, value in plain.items()}
+
+
+def _problems(exc: ValidationError) -> list[str]:
+    """Say what does not fit. Never the input: it may be the secret."""
+    return [f"{'.'.join(map(str, error['loc']))}: {error['msg']}." for error in exc.errors(include_input=False)]

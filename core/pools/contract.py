@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
@@ -107,6 +107,16 @@ class Block(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     block_type: ClassVar[str]
     title: ClassVar[str] = ""
+
+    @classmethod
+    def load(cls, name: str) -> Self:
+        """Return the stored block of this type and name, from the database and with the keys of this environment.
+
+        Raises NotFound, SecretsUnreadable, InvalidValues for one that was stored when the type had other fields.
+        """
+        from poolform.core.blocks import load_as
+
+        return load_as(cls, name)
 
 
 class Secret(Block):
