@@ -25,9 +25,14 @@ if TYPE_CHECKING:
     from poolform.core.store.runs import FlowRun
     from poolform.core.terraform.plan import Plan
 
+    SourceWay = Callable[[Mapping[str, Json]], Json]
+
 GROUP = "poolform"
 BUILT_IN = "poolform"
 """The distribution whose plugins are always loaded."""
+_OUR_SCHEMES = frozenset(
+    ("file", "fsspec", "git", "http", "https", "image", "inline", "local", "ssh", "s3", "gs", "gcs", "az", "abfs")
+)
 
 hookspec = pluggy.HookspecMarker(GROUP)
 hookimpl = pluggy.HookimplMarker(GROUP)
@@ -70,7 +75,12 @@ class Hooks:
 
     @hookspec
     def poolform_sources(self) -> Mapping[str, Callable[[Mapping[str, Json]], Json]]:
-        """Return ways to name where code is, by source type. Called once, when plugins are loaded."""
+        """Return ways to name where code is, by the scheme of their URLs. Called once, when plugins are loaded.
+
+        A way is called for every job whose deployment has the source `{"type": SCHEME, "url": URL}`, and returns a
+        source of a type that jobs can fetch, such as `{"type": "git", "url": …}`: so it may hand out addresses that
+        expire. Secrets have no place in it; name the block that holds them as its `credentials`.
+        """
         return {}
 
 
@@ -101,6 +111,7 @@ class Plugins:
 
     def __init__(self, trace: Callable[[str], None] | None = None) -> None:
         from poolform.core.pools.contract import Secret
+        from poolform.core.runs.credentials import BLOCK_TYPES
 
         self._manager = pluggy.PluginManager(GROUP)
         self._manager.add_hookspecs(Hooks)
@@ -109,7 +120,9 @@ class Plugins:
             self._manager.enable_tracing()
         self._plugins: dict[str, Plugin] = {}
         self._pool_types: dict[str, Registered] = {}
-        self._block_types: dict[str, type[Block]] = {Secret.block_type: Secret}
+        ours: tuple[type[Block], ...] = (Secret, *BLOCK_TYPES)
+        self._block_types: dict[str, type[Block]] = {known.block_type: known for known in ours}
+        self._sources: dict[str, tuple[Plugin, SourceWay]] = {}
         self._problems: list[PluginError] = []
 
     @property
@@ -126,6 +139,11 @@ class Plugins:
     def block_types(self) -> Mapping[str, type[Block]]:
         """Every block type by its name."""
         return self._block_types
+
+    @property
+    def sources(self) -> Mapping[str, tuple[Plugin, SourceWay]]:
+        """Every plugin's way to name where code is, by the scheme of its URLs, with the plugin that brought it."""
+        return self._sources
 
     @property
     def problems(self) -> tuple[PluginError, ...]:
@@ -189,6 +207,8 @@ class Plugins:
                 self._add_pool_type(about, pool_type)
             for block_type in self._brought(about, "poolform_block_types"):
                 self._block_types.setdefault(block_type.block_type, block_type)
+            for scheme, way in self._brought(about, "poolform_sources", lambda result: result.items()):
+                self._add_source(about, scheme, way)
         except PluginError as exc:
             self._problems.append(exc)
 
@@ -200,12 +220,22 @@ class Plugins:
             raise PluginError(about.label, f"{hook} failed: {_reason(exc)}.") from exc
         return results
 
-    def _brought(self, about: Plugin, hook: str) -> list[Any]:
+    def _brought(self, about: Plugin, hook: str, items: Callable[[Any], Iterable[Any]] = iter) -> list[Any]:
         results = self._call_one(about, hook, {})
         try:
-            return [item for result in results for item in result]
-        except TypeError as exc:
-            raise PluginError(about.label, f"{hook} returned {results[0]!r}, which is not a list.") from exc
+            return [item for result in results for item in items(result)]
+        except (TypeError, AttributeError) as exc:
+            wanted = "a list" if items is iter else "a dictionary"
+            raise PluginError(about.label, f"{hook} returned {results[0]!r}, which is not {wanted}.") from exc
+
+    def _add_source(self, about: Plugin, scheme: str, way: SourceWay) -> None:
+        taken = self._sources.get(scheme)
+        if taken is None and scheme not in _OUR_SCHEMES:
+            self._sources[scheme] = (about, way)
+            return
+        by = taken[0].label if taken else "Poolform itself"
+        text = f"the source type {scheme} is already brought by {by}; this one is left out."
+        self._problems.append(PluginError(about.label, text))
 
     def _add_pool_type(self, about: Plugin, cls: Any) -> None:
         from poolform.core.pools.conformance import contract_problems

@@ -3,7 +3,10 @@
 All that it needs is in its environment:
 
 - POOLFORM_ENTRYPOINT: `path/to/file.py:function`, relative to the source, or `package.module:function`
-- POOLFORM_SOURCE: where the code is, as JSON: `{"type": "local", "path": "/a/folder"}`; absent, the current folder
+- POOLFORM_SOURCE: where the code is, as JSON: `{"type": "local", "path": "/a/folder"}`; absent, the current folder;
+  another type is fetched by the module `fetch_TYPE`
+- POOLFORM_SOURCE_SECRET: what fetching it takes, as a JSON object; the flow does not see it
+- POOLFORM_SCRATCH: the folder in which a folder for fetched code is made; absent, that for temporary files
 - POOLFORM_PARAMETERS: a JSON object; absent, `{}`
 - POOLFORM_TIMEOUT_SECONDS: how long loading and running the flow may take; absent, for ever
 - POOLFORM_GRACE_SECONDS: how long a flow may clean up after its timeout, before it is ended hard; absent, 5

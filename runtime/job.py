@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+from importlib import import_module
 
 from poolform.runtime.arguments import bind
 from poolform.runtime.entrypoint import load
@@ -87,9 +88,9 @@ class Job:
     def prepare(self) -> Any:
         """Go to the code and import it."""
         source = json.loads(self.env.get("POOLFORM_SOURCE") or "{}")
-        if source.get("type", "local") != "local":
-            raise Refusal(CODE_NOT_FOUND, f"this runtime cannot fetch code of type {source['type']!r}.")
         folder = os.path.abspath(source.get("path") or "")
+        if source.get("type", "local") != "local":
+            folder = fetched(source, self.env.get("POOLFORM_SCRATCH"))
         try:
             os.chdir(self.env.get("POOLFORM_WORKING_DIR") or folder)
         except OSError as error:
@@ -155,6 +156,24 @@ class Job:
         time.sleep(grace)
         self.report()
         os._exit(self.code)
+
+
+def fetched(source: dict[str, Any], scratch: str | None) -> str:
+    """Return a new folder with the code, which goes when Python exits. Raises Refusal when the code cannot be had."""
+    import shutil
+    import tempfile
+
+    secret = json.loads(os.environ.pop("POOLFORM_SOURCE_SECRET", "{}"))  # the flow and its children need none of it
+    try:
+        way = import_module("poolform.runtime.fetch_" + source["type"])
+    except ImportError:
+        raise Refusal(CODE_NOT_FOUND, f"this runtime cannot fetch code of type {source['type']!r}.") from None
+    folder = tempfile.mkdtemp("", "poolform-code-", scratch)
+    atexit.register(shutil.rmtree, folder, True)
+    try:
+        return str(way.fetch(source, secret, folder))
+    except LookupError as error:
+        raise Refusal(CODE_NOT_FOUND, str(error)) from None
 
 
 def finish(result: Any) -> None:

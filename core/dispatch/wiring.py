@@ -10,6 +10,7 @@ from poolform.core.errors import NotReady
 from poolform.core.pools.records import connection_of, credential_of
 from poolform.core.runs.bootstrap import runtime_command
 from poolform.core.runs.jobs import build_job
+from poolform.core.runs.supply import Suppliers
 
 if TYPE_CHECKING:
     from poolform.core.blocks import Blocks
@@ -27,7 +28,8 @@ class Wiring:
     def __init__(self, plugins: Plugins, blocks: Blocks) -> None:
         self._plugins = plugins
         self._blocks = blocks
-        self._runtime: dict[str, tuple[str, ...]] = {}
+        self._suppliers = Suppliers(plugins, blocks)
+        self._launchers: dict[str, Launcher] = {}
 
     def launcher(self, pool: WorkPool) -> Launcher:
         """Return the launcher of a pool. Raises NotFound without its plugin, NotReady without its infrastructure."""
@@ -39,14 +41,19 @@ class Wiring:
                 hint=f"Provision it: poolform work-pool provision-infra {pool.name}",
             )
         launcher = registered.pool_type.launcher(connection, credential_of(pool, self._blocks))
-        self._runtime[pool.id] = runtime_command(launcher)
+        self._launchers[pool.id] = launcher
         return launcher
 
     def job(self, pool: WorkPool, deployment: Deployment | None, run: FlowRun) -> Job:
-        """Return the job of a run. Raises NotReady when its deployment is gone, InvalidValues as `build_job` does."""
+        """Return the job of a run, with what it needs to fetch its code.
+
+        Raises NotReady when its deployment is gone, InvalidValues as `build_job` does, NotFound for a source's block.
+        """
         if deployment is None:
             raise NotReady(f"The deployment of the run {run.name} was deleted, so nothing says where its code is.")
-        return build_job(pool, deployment, run, runtime=self._runtime[pool.id])
+        supply = self._suppliers.supply(deployment.source)
+        runtime = runtime_command(self._launchers[pool.id], supply.type)
+        return supply.given_to(build_job(pool, deployment, run, runtime=runtime))
 
 
 class Announcing(Listener):

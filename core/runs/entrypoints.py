@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from poolform.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from poolform.core.runs.launchers import Json
 
@@ -36,6 +36,8 @@ class Description:
     parameter_schema: Mapping[str, Json]
     description: str | None = None
     options: Mapping[str, Json] = field(default_factory=dict)
+    files: Sequence[str] = ()
+    """The files of its folder that importing it took, relative to that; none for flows that were not read from one."""
 
 
 @dataclass(frozen=True)
@@ -128,9 +130,22 @@ def _answer(entrypoint: str, folder: str) -> dict[str, Json]:
     except BaseException as exc:  # noqa: BLE001 - whatever their code does when it is imported
         return {"error": f"Importing {entrypoint} failed: {_said(exc)}.", "hint": _where(exc)}
     try:
-        return asdict(describe(target))
+        return {**asdict(describe(target)), "files": _imported(Path(folder).resolve())}
     except Exception as exc:  # noqa: BLE001 - a signature that cannot be read, or a schema that cannot be made
         return {"error": f"The parameters of {entrypoint} cannot be described: {_said(exc)}.", "hint": None}
+
+
+def _imported(folder: Path) -> list[str]:
+    """Return the Python files below `folder` that were imported, installed packages (and Poolform) left out."""
+    found = set()
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if not isinstance(file, str) or not file.endswith(".py") or name.split(".")[0] in {"poolform", "__main__"}:
+            continue
+        path = Path(file).resolve()
+        if path.is_relative_to(folder) and not {"site-packages", "dist-packages"} & set(path.parts):
+            found.add(path.relative_to(folder).as_posix())
+    return sorted(found)
 
 
 def _said(error: BaseException) -> str:

@@ -72,6 +72,7 @@ class ProcessLauncher(Launcher):
             folder.make()
             if not job.configuration.get("stream_output", True):
                 folder.note("quiet")
+            env["POOLFORM_SCRATCH"] = str(folder.path)  # code that the job fetches goes with the folder
             self._spawn(folder, command, env, cwd or folder.path)
         except OSError as exc:
             raise _refusal(exc) from exc

@@ -11,14 +11,31 @@ import zlib
 
 import pytest
 
-from poolform.core.runs.bootstrap import SIZE_LIMIT, bootstrap_command
+from poolform.core.runs.bootstrap import FETCHED, FETCHING_SIZE_LIMIT, SIZE_LIMIT, bootstrap_command
 from poolform.core.runs.minify import minify
+
+
+def unpacked(command):
+    payload = re.search(r'b85decode\("(.*?)"', command[2])[1]
+    return ast.literal_eval(zlib.decompress(base64.b85decode(payload.replace(",", "$"))).decode())
 
 
 def test_the_bootstrap_leaves_room_for_the_rest_of_an_ecs_override():
     command = bootstrap_command()
     assert len(shlex.join(command)) <= SIZE_LIMIT
     assert len(json.dumps(command)) <= SIZE_LIMIT
+
+
+@pytest.mark.parametrize("source_type", FETCHED)
+def test_what_fetches_code_leaves_room_too(source_type):
+    command = bootstrap_command(source_type)
+    assert SIZE_LIMIT < FETCHING_SIZE_LIMIT
+    assert len(shlex.join(command)) <= FETCHING_SIZE_LIMIT
+    assert len(json.dumps(command)) <= FETCHING_SIZE_LIMIT
+    modules = unpacked(command)
+    assert [name for name, _ in modules][2] == f"poolform.runtime.fetch_{source_type}"
+    for _, source in modules:
+        ast.parse(source, feature_version=(3, 8))
 
 
 def test_the_bootstrap_has_nothing_that_kubernetes_or_a_template_would_expand():
@@ -29,8 +46,7 @@ def test_the_bootstrap_has_nothing_that_kubernetes_or_a_template_would_expand():
 
 
 def test_the_bootstraps_source_is_what_python_3_8_understands():
-    payload = re.search(r'b85decode\("(.*?)"', bootstrap_command()[2])[1]
-    modules = ast.literal_eval(zlib.decompress(base64.b85decode(payload.replace(",", "$"))).decode())
+    modules = unpacked(bootstrap_command())
     assert [name for name, _ in modules] == ["poolform", "poolform.runtime", "poolform.runtime.job"]
     for _, source in modules:
         ast.parse(source, feature_version=(3, 8))
