@@ -14,6 +14,7 @@ from poolform.core.errors import Declined, Interrupted
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from poolform.core.pools.contract import Identity
     from poolform.core.pools.proposal import Proposal, Sentence
 
 _MARKS = {
@@ -30,15 +31,12 @@ def show_proposal(proposal: Proposal) -> None:
     """Print what would be done, in plain words."""
     pool = proposal.pool
     if proposal.is_empty:
-        say(f"Nothing to change: the infrastructure of {pool.name} is as planned.")
+        say(_nothing(proposal))
         return
     verb = "deprovision" if proposal.purpose == "deprovision" else "provision"
+    name = styled(pool.name, "bold", stream=sys.stderr)
     say()
-    say(f"To {verb} the work pool {styled(pool.name, 'bold', stream=sys.stderr)} ({pool.type}), Poolform will:", None)
-    if proposal.identity:
-        who = proposal.identity
-        where = ", ".join(f"{k} {v}" for k, v in (("account", who.account), ("region", who.region)) if v)
-        say(f"as {who.principal}{f' in {where}' if where else ''}", "dim")
+    say(f"To {verb} the work pool {name} ({pool.type}){_as(proposal.identity)}, Poolform will:")
     say()
     show_sentences(proposal.sentences)
     say()
@@ -47,6 +45,23 @@ def show_proposal(proposal: Proposal) -> None:
         say(f"Not checked: {finding.subject}{f' ({finding.message})' if finding.message else ''}", "yellow")
     for review in proposal.reviews:
         say(f"Warning: {f'{review.address}: ' if review.address else ''}{review.message}", "yellow")
+
+
+def _nothing(proposal: Proposal) -> str:
+    """Say why there is nothing to do."""
+    name = proposal.pool.name
+    if not proposal.module.addresses:
+        return f"The work pool {name} has no infrastructure of its own."
+    if proposal.purpose == "deprovision":
+        return f"Nothing to destroy: the infrastructure of {name} is gone already."
+    return f"Nothing to change: the infrastructure of {name} is as planned."
+
+
+def _as(who: Identity | None) -> str:
+    if who is None:
+        return ""
+    where = ", ".join(f"{key} {value}" for key, value in (("account", who.account), ("region", who.region)) if value)
+    return f" as {who.principal}{f' in {where}' if where else ''}"
 
 
 def show_sentences(sentences: tuple[Sentence, ...]) -> None:

@@ -173,9 +173,11 @@ def deprovision(ctx: typer.Context, name: Name, *, yes: Yes = False) -> None:
     with _steps(session) as (context, pause), propose_destroy(context, pool) as proposal:
         with pause():
             show_proposal(proposal)
-            confirm(f"Destroy the infrastructure of {name}?", yes=yes)
+            bare = not proposal.module.addresses
+            confirm(f"Disconnect {name}?" if bare else f"Destroy the infrastructure of {name}?", yes=yes)
         carry_out(context, proposal)
-    say(f"Infrastructure of {name} successfully destroyed. Delete the pool: poolform work-pool delete {name}", "green")
+    done = f"The work pool {name} is disconnected." if bare else f"Infrastructure of {name} successfully destroyed."
+    say(f"{done} Delete the pool: poolform work-pool delete {name}", "green")
 
 
 # -- what the verbs share ----------------------------------------------------------------------------------------
@@ -211,7 +213,8 @@ def provision(session: Session, source: Callable[[Context], Any], *, yes: bool) 
             if not proposal.is_empty:
                 confirm("Proceed with provisioning?", yes=yes)
         pool = carry_out(context, proposal)
-    say(f"Infrastructure successfully provisioned: the work pool {pool.name} is ready.", "green")
+        made = "Infrastructure successfully provisioned: the" if proposal.module.addresses else "The"
+    say(f"{made} work pool {pool.name} is ready.", "green")
     return pool
 
 

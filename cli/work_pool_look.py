@@ -121,8 +121,9 @@ def _pool_or_sample(session: Session, name: str | None, type_: str | None, set_:
 
 
 def _rendered(session: Session, pool: WorkPool) -> tuple[Any, int]:
+    from poolform.core.pools.records import type_of
     from poolform.core.terraform.render import render as render_module
 
-    pool_type = session.plugins.pool_type(pool.type).pool_type
+    pool_type = type_of(session.plugins, pool).pool_type
     variables = pool_type.variables.model_validate(pool.variables)
     return render_module(pool_type, variables, pool_name=pool.name, pool_id=pool.id), pool_type.revision

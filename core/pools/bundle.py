@@ -18,6 +18,7 @@ from poolform.core.errors import NotReady, PoolformError, StalePlan, UsageError
 from poolform.core.pools.contract import Identity
 from poolform.core.pools.planning import credential_to_come, in_workspace, require_account, require_state, review
 from poolform.core.pools.proposal import Proposal
+from poolform.core.pools.records import type_of
 from poolform.core.pools.workspaces import temporary_workspace
 from poolform.core.store.pools import WorkPool
 from poolform.core.terraform.locate import locate
@@ -80,7 +81,7 @@ def read_bundle(context: Context, path: Path, pool: WorkPool) -> Iterator[Propos
             f"The plan in {path} is stale: the pool {pool.name} was changed after it was made.",
             hint=f"Make a new one: poolform work-pool plan {pool.name} --out {path}",
         )
-    registered = context.plugins.pool_type(pool.type)
+    registered = type_of(context.plugins, pool)
     if registered.plugin.version != planned.plugin_version:
         raise NotReady(
             f"The plan in {path} was made with {planned.plugin} {planned.plugin_version}, and here is "

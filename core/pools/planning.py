@@ -11,7 +11,7 @@ from poolform.core.pools import preflight
 from poolform.core.pools.contract import FindsOrphans, Identity, Migrates, MintsCredentials
 from poolform.core.pools.lock import require_unlocked
 from poolform.core.pools.proposal import Proposal, Sentence
-from poolform.core.pools.records import credential_block_name, module_of
+from poolform.core.pools.records import credential_block_name, module_of, type_of
 from poolform.core.pools.workspaces import pool_workspace, temporary_workspace
 from poolform.core.store import pools as store_pools
 from poolform.core.terraform.engine import Listener, Setup, Terraform
@@ -66,7 +66,7 @@ def propose(context: Context, pool: WorkPool, *, purpose: Purpose = "provision")
     Raises NotFound for a pool type that is not installed, NotReady for one of another revision, PluginError from
     rendering, PreflightFailed, TerraformError, Vetoed.
     """
-    registered = context.plugins.pool_type(pool.type)
+    registered = type_of(context.plugins, pool)
     with temporary_workspace(context.settings, pool.id) as workspace:
         with _changing_nothing():
             proposal = _proposed(context, pool, registered, workspace, purpose)

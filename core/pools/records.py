@@ -6,7 +6,7 @@ import re
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from poolform.core.errors import UsageError
+from poolform.core.errors import NotFound, UsageError
 from poolform.core.pools.contract import Connection, Credential
 from poolform.core.runs.jobs import base_job_template
 from poolform.core.store import pools as store_pools
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from poolform.core.blocks import Blocks
-    from poolform.core.plugins import Registered
+    from poolform.core.plugins import Plugins, Registered
     from poolform.core.pools.contract import Variables
     from poolform.core.store.database import Store
     from poolform.core.terraform.providers import Backend
@@ -33,6 +33,17 @@ def check_name(name: str) -> None:
             f"{name!r} cannot be the name of a work pool.",
             hint="Use up to 63 lower-case letters, digits and dashes, with a letter or digit at both ends.",
         )
+
+
+def type_of(plugins: Plugins, pool: WorkPool) -> Registered:
+    """Return the type of a pool. Raises NotFound, naming the plugin that brought it where that is gone."""
+    if pool.type in plugins.pool_types or plugins.problems:  # a plugin that is broken is named there
+        return plugins.pool_type(pool.type)
+    plugin = f"{pool.plugin} {pool.plugin_version}".strip()
+    raise NotFound(
+        f"The pool type {pool.type} of the work pool {pool.name} is not here: the plugin {plugin} brought it.",
+        hint="Install that plugin again; only drift and deprovision work without it.",
+    )
 
 
 def new_record(

@@ -94,7 +94,8 @@ class Change:
                 return string.Formatter().vformat(template, (), values).strip()
             except (AttributeError, LookupError, TypeError, ValueError):
                 pass  # a noun that reaches into an attribute which is not there yet
-        kind = self.type.partition("_")[2].replace("_", " ") or self.type
+        provider, _, rest = self.type.partition("_")
+        kind = self.type if provider == "terraform" else rest.replace("_", " ") or self.type
         return f"{_article(kind)} {kind} ({self.address})"
 
     def _because(self) -> str:

@@ -172,7 +172,7 @@ def test_a_pool_whose_plugin_is_gone_can_be_compared_and_destroyed(run, cloud):
     assert run(*CREATE).code == 0
     assert run("work-pool", "drift", "p", POOLFORM_PLUGINS="").code == 0
     gone = run("work-pool", "provision-infra", "p", "--yes", POOLFORM_PLUGINS="")
-    assert (gone.code, "There is no pool type 'mortal'" in gone.err) == (2, True)
+    assert (gone.code, "of the work pool p is not here: the plugin mortal brought it." in gone.err) == (2, True)
     done = run("work-pool", "deprovision", "p", "--yes", POOLFORM_PLUGINS="")
     assert done.code == 0, done.err
     assert "Warning: the plugin mortal is not installed" in done.err

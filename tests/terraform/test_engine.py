@@ -42,9 +42,9 @@ def test_sentences_use_nouns_and_say_what_is_not_known_yet(lab):
     assert [change.sentence(nouns) for change in plan.changes] == [
         "Create a marker at /lab/ab12cd34, number (known after apply)"
     ]
-    assert plan.changes[0].sentence({}) == "Create a data (terraform_data.pool)"
+    assert plan.changes[0].sentence({}) == "Create a terraform_data (terraform_data.pool)"
     assert (
-        plan.changes[0].sentence({"terraform_data": "{input[0]} {nothing[x]}"}) == "Create a data (terraform_data.pool)"
+        plan.changes[0].sentence({"terraform_data": "{input[0]} {nothing[x]}"}) == "Create a terraform_data (terraform_data.pool)"
     )
 
 
