@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -34,6 +33,16 @@ def deploy(
     concurrency_limit: Annotated[
         int | None, typer.Option("--concurrency-limit", min=0, help="Most runs at a time.")
     ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option("--source", metavar="URL", help="Repository, bucket or folder with the code; or image, inline."),
+    ] = None,
+    branch: Annotated[str | None, typer.Option("--branch", help="Branch or tag of the repository.")] = None,
+    commit: Annotated[str | None, typer.Option("--commit", help="Commit of the repository.")] = None,
+    submodules: Annotated[bool, typer.Option("--submodules", help="Fetch the repository's submodules too.")] = False,
+    credentials: Annotated[
+        str | None, typer.Option("--credentials", metavar="BLOCK", help="Block with what the source asks for.")
+    ] = None,
     cron: Annotated[list[str] | None, typer.Option("--cron", help="Run on this cron schedule.")] = None,
     interval: Annotated[list[float] | None, typer.Option("--interval", help="Run every so many seconds.")] = None,
     rrule: Annotated[list[str] | None, typer.Option("--rrule", help="Run by this RFC 5545 rule.")] = None,
@@ -41,26 +50,38 @@ def deploy(
     timezone: Annotated[str | None, typer.Option("--timezone", help="Of the schedules; UTC if not given.")] = None,
 ) -> None:
     """Deploy a flow to a work pool, or change a deployment of the same flow and name."""
-    from poolform.core.runs import deployments, entrypoints
+    from poolform.core.runs import code, deployments
     from poolform.core.runs.parameters import parse_assignments
     from poolform.core.runs.schedules import from_options
+    from poolform.core.runs.supply import Suppliers
     from poolform.core.store import pools
 
     session = Session.of(ctx)
     with session.store.read() as tx:
         work_pool = pools.get(tx, pool)
-    place = entrypoints.locate(entrypoint, Path.cwd())
-    flow = entrypoints.read(place)
-    given = {"retries": retries, "retry_delay_seconds": retry_delay, "timeout_seconds": timeout}
     template = work_pool.base_job_template["variables"]
+    variables = parse_assignments(job_variable or (), template, option="--job-variable")
+    found = code.find(
+        work_pool,
+        entrypoint,
+        source,
+        Suppliers(session.plugins, session.blocks),
+        image=variables.get("image"),
+        custom=tuple(session.plugins.sources),
+        branch=branch,
+        commit=commit,
+        submodules=submodules,
+        credentials=credentials,
+    )
+    given = {"retries": retries, "retry_delay_seconds": retry_delay, "timeout_seconds": timeout}
     plan = deployments.Plan(
         name=name,
-        flow=flow,
-        entrypoint=place.entrypoint,
-        source=deployments.source_for(work_pool, place),
+        flow=found.flow,
+        entrypoint=found.entrypoint,
+        source=found.source,
         queue=queue,
-        parameters=parse_assignments(param or (), flow.parameter_schema),
-        job_variables=parse_assignments(job_variable or (), template, option="--job-variable"),
+        parameters=parse_assignments(param or (), found.flow.parameter_schema),
+        job_variables=variables,
         options={option: value for option, value in given.items() if value is not None},
         tags=tag or (),
         version=version,

@@ -47,7 +47,8 @@ def fetch(source: dict[str, Any], secret: dict[str, str], folder: str) -> str:
             f"the code is at {url}, and there is no {package} here to read it with: install {package} in the image."
         ) from None
     except FileNotFoundError as error:
-        raise LookupError(f"there is no {url}: {said(error, secret)}") from None
+        text = said(error, secret)
+        raise LookupError(f"there is no {url}" + (f": {text}" if " " in text else ".")) from None
     except Exception as error:  # noqa: BLE001  # every file system has errors of its own
         raise LookupError(f"{url} cannot be read: {type(error).__name__}: {said(error, secret)}") from None
     if not os.listdir(folder):
