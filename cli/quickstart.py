@@ -8,6 +8,7 @@ import typer
 
 from poolform.cli.session import Session
 from poolform.cli.view import say
+from poolform.core.errors import AlreadyExists
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +38,7 @@ def hello(name: str = "world") -> None:
 def quickstart(
     ctx: typer.Context,
     *,
-    name: Annotated[str, typer.Option("--name", help="Whom to greet.")] = "world",
+    name: Annotated[str | None, typer.Option("--name", help="Whom to greet.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Apply without being asked.")] = False,
 ) -> None:
     """Provision a process pool, deploy an example flow, run it and show what it prints. Twice is fine."""
@@ -66,12 +67,19 @@ def _pool(session: Session, *, yes: bool) -> WorkPool:
     from poolform.cli.work_pool_infra import provision
     from poolform.core.pools import records, variables
     from poolform.core.pools.planning import propose
+    from poolform.core.runs.deployments import check_ready
     from poolform.core.store import pools
 
     registered = session.plugins.pool_type("process")
     with session.store.read() as tx:
         pool = pools.find(tx, POOL)
+    if pool is not None and pool.type != "process":
+        raise AlreadyExists(
+            f"A work pool named {POOL} exists already, and it is of the type {pool.type}.",
+            hint=f"Give it another name: poolform work-pool update {POOL} --name NAME",
+        )
     if pool is not None and pool.state == "ready":
+        check_ready(pool)
         say(f"The work pool {POOL} is there already.")
         return pool
     if pool is None:
@@ -88,12 +96,15 @@ def _write_flow(path: Path) -> Path:
     return path
 
 
-def _submit(session: Session, pool: WorkPool, file: Path, name: str) -> FlowRun:
+def _submit(session: Session, pool: WorkPool, file: Path, name: str | None) -> FlowRun:
     from poolform.core.runs import deployments, entrypoints
 
     place = entrypoints.locate(f"{file}:hello", file.parent)
     source = {"type": "local", "path": str(place.folder)}
-    plan = deployments.Plan(name=POOL, flow=entrypoints.read(place), entrypoint=place.entrypoint, source=source)
+    flow, parameters = entrypoints.read(place), {} if name is None else {"name": name}
+    plan = deployments.Plan(name=POOL, flow=flow, entrypoint=place.entrypoint, source=source, paused=False)
     with session.store.write() as tx:
         deployment = deployments.save(tx, pool, plan)
-        return deployments.submit(tx, pool, deployment, parameters={"name": name})
+    deployments.check_run(pool, deployment, parameters=parameters, job_variables={})
+    with session.store.write() as tx:
+        return deployments.submit(tx, pool, deployment, parameters=parameters)

@@ -223,7 +223,7 @@ def _get(ctx: typer.Context, name: str) -> WorkPool:
         return pools.get(tx, name)
 
 
-def _update(ctx: typer.Context, name: str, **changes: Any) -> None:
+def _update(ctx: typer.Context, name: str, /, **changes: Any) -> None:
     from poolform.core.store import pools
 
     with Session.of(ctx).store.write() as tx:
