@@ -7,6 +7,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from poolform.core.dispatch.serving import serve
     from poolform.core.errors import PoolformError
     from poolform.core.plugins import hookimpl
     from poolform.core.pools.contract import (
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         Review,
         Variables,
     )
+    from poolform.core.runs.authoring import deploy, to_deployment
     from poolform.core.runs.flows import Flow, flow
     from poolform.core.runs.launchers import (
         Job,
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
         Unavailable,
         Unknowable,
     )
+    from poolform.core.runs.schedules import Cron, Interval, RRule, Schedule
 
     __version__: str
 
@@ -50,11 +53,13 @@ __all__ = [
     "ChecksCredentials",
     "Connection",
     "Credential",
+    "Cron",
     "Disconnects",
     "Finding",
     "FindsOrphans",
     "Flow",
     "Identity",
+    "Interval",
     "Job",
     "JobStatus",
     "JobVariables",
@@ -72,23 +77,31 @@ __all__ = [
     "PoolformError",
     "Prepares",
     "Provider",
+    "RRule",
     "Review",
+    "Schedule",
     "Unavailable",
     "Unknowable",
     "Variables",
     "__version__",
+    "deploy",
     "flow",
     "hookimpl",
+    "serve",
+    "to_deployment",
 ]
 
 _ELSEWHERE = {
+    "core.dispatch.serving": ("serve",),
     "core.errors": ("PoolformError",),
     "core.plugins": ("hookimpl",),
+    "core.runs.authoring": ("deploy", "to_deployment"),
     "core.runs.flows": ("Flow", "flow"),
     "core.runs.launchers": (
         *("Job", "JobStatus", "LaunchRefused", "Launcher", "LogLine", "LogPage"),
         *("NoCapacity", "Notifies", "Prepares", "Unavailable", "Unknowable"),
     ),
+    "core.runs.schedules": ("Cron", "Interval", "RRule", "Schedule"),
 }
 
 

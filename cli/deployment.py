@@ -12,6 +12,7 @@ from poolform.cli.session import Session
 from poolform.cli.view import Format, Output, fields, iso, say, show, show_json, table, when
 
 if TYPE_CHECKING:
+    from poolform.core.errors import Interrupted
     from poolform.core.store.deployments import Deployment
     from poolform.core.store.runs import FlowRun
     from poolform.core.store.schedules import DeploymentSchedule
@@ -85,6 +86,8 @@ def run(
     parameters = parse_assignments(param or (), deployment.parameter_schema)
     variables = parse_assignments(job_variable or (), pool.base_job_template["variables"], option="--job-variable")
     deployed.check_run(pool, deployment, parameters=parameters, job_variables=variables)
+    if deployment.paused and pool.type != "served":
+        say(f"{name} is paused, so the run waits: poolform deployment resume '{name}'", "yellow")
     with session.store.write() as tx:
         submitted = deployed.submit(
             tx,
@@ -106,25 +109,37 @@ def watched(session: Session, submitted: FlowRun, output: Format = Format.text) 
     from poolform.cli.flow_run import as_json
     from poolform.cli.watching import dispatching, exit_code
     from poolform.cli.watching import watch as watch_run
-    from poolform.core.errors import Interrupted
 
-    short = submitted.id[:12]
     try:
         with dispatching(session, submitted):
             ended = watch_run(session, submitted.id, with_logs=output is Format.text)
     except KeyboardInterrupt as exc:
-        raise Interrupted(
-            f"Interrupted: the run {submitted.name} goes on; nothing is lost.",
-            hint=f"Watch it: poolform flow-run watch {short}, or cancel it: poolform flow-run cancel {short}. "
-            "Its outcome is noted by the next worker: poolform worker start",
-        ) from exc
+        raise _interrupted(session, submitted.id) from exc
     if output is Format.json:
         show_json(as_json(ended))
     return exit_code(ended)
 
 
+def _interrupted(session: Session, run_id: str) -> Interrupted:
+    """Return the error for a run that is not watched any more: what becomes of it, and who sees to that."""
+    from poolform.core.errors import Interrupted
+    from poolform.core.store import runs, workers
+
+    with session.store.read() as tx:
+        run = runs.get(tx, run_id)
+        alive = workers.live(tx, pool_id=run.pool_id)
+    waits = run.state == "scheduled"
+    hint = f"Watch it: poolform flow-run watch {run.id[:12]}, or cancel it: poolform flow-run cancel {run.id[:12]}."
+    if not alive:
+        hint += f" {'It is launched' if waits else 'Its outcome is noted'} by the next worker: poolform worker start"
+    return Interrupted(
+        f"Interrupted: the run {run.name} {'waits to be launched' if waits else 'goes on'}; nothing is lost.", hint=hint
+    )
+
+
 def _say_submitted(session: Session, submitted: FlowRun, output: Format) -> None:
     from poolform.cli.flow_run import as_json
+    from poolform.cli.watching import unserved
     from poolform.core.store import workers
 
     with session.store.read() as tx:
@@ -134,7 +149,9 @@ def _say_submitted(session: Session, submitted: FlowRun, output: Format) -> None
     else:
         show(submitted.id)
         say(f"Submitted the run {submitted.name}. Watch it: poolform flow-run watch {submitted.id[:12]}")
-    if not alive:
+    if why := unserved(session, submitted):
+        say(why, "yellow")
+    elif not alive:
         say(f"No worker is there to launch it: poolform worker start --pool {submitted.pool}", "yellow")
 
 

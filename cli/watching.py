@@ -86,11 +86,16 @@ def dispatching(session: Session, run: FlowRun) -> Iterator[bool]:
 
     Yields whether it is done here.
     """
-    from poolform.core.store import workers
+    if why := unserved(session, run):
+        say(why, "yellow")
+        yield False
+        return
+    from poolform.core.store import pools, workers
 
     with session.store.read() as tx:
         alive = workers.live(tx, pool_id=run.pool_id)
-    if alive:
+        pool = pools.by_id(tx, run.pool_id)
+    if alive or (pool and pool.type == "served"):
         yield False
         return
     from poolform.core.dispatch.wiring import make_worker
@@ -113,6 +118,20 @@ def dispatching(session: Session, run: FlowRun) -> Iterator[bool]:
         thread.join()
     if failures:
         raise failures[0]
+
+
+def unserved(session: Session, run: FlowRun) -> str | None:
+    """Return what keeps a run of a served deployment waiting: that nobody serves it now. None for all others."""
+    from poolform.core.store import pools, queues, workers
+
+    with session.store.read() as tx:
+        pool = pools.by_id(tx, run.pool_id)
+        if pool is None or pool.type != "served":
+            return None
+        queue = queues.find(tx, pool.id, run.queue or "")
+        if workers.live(tx, pool_id=pool.id) and queue is not None and not queue.paused:
+            return None
+    return f"Nobody serves {run.deployment} now: the run {run.name} waits until its script is started."
 
 
 def exit_code(run: FlowRun) -> int:

@@ -11,7 +11,9 @@ from types import MethodType
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Generic, ParamSpec, Self, TypeVar, overload
+    from typing import Any, Generic, ParamSpec, Self, TypeVar, Unpack, overload
+
+    from poolform.core.runs.authoring import DeploymentOptions, FlowDeployment
 
     P = ParamSpec("P")
     R = TypeVar("R")
@@ -82,6 +84,76 @@ class Flow(Generic[P, R_co]):
     def __get__(self, instance: Any, owner: type) -> Any:
         """Bind like a function, so that methods can be flows."""
         return self if instance is None else MethodType(self, instance)
+
+    def to_deployment(
+        self,
+        name: str | None = None,
+        *,
+        work_pool_name: str | None = None,
+        work_queue_name: str | None = None,
+        **options: Unpack[DeploymentOptions],
+    ) -> FlowDeployment:
+        """Return a deployment of this flow, for `serve(…)` or `deploy(…)` with others; nothing is stored yet.
+
+        The options are those of `deploy`. Raises UsageError, InvalidValues.
+        """
+        from poolform.core.runs.authoring import to_deployment
+
+        return to_deployment(self, name, work_pool_name=work_pool_name, work_queue_name=work_queue_name, **options)
+
+    def deploy(
+        self,
+        name: str | None = None,
+        work_pool_name: str | None = None,
+        image: Any = None,
+        *,
+        build: bool = True,
+        push: bool = True,
+        work_queue_name: str | None = None,
+        print_next_steps: bool = True,
+        **options: Unpack[DeploymentOptions],
+    ) -> str:
+        """Deploy this flow to a work pool, or change its deployment of that name, and return FLOW/NAME.
+
+        Options: cron, interval, rrule and schedules; parameters, job_variables, description, tags, version, paused,
+        concurrency_limit, entrypoint. Raises UsageError, NotFound for the pool or queue, InvalidValues.
+        """
+        from poolform.core.runs.authoring import deploy, to_deployment
+
+        deployment = to_deployment(self, name, work_queue_name=work_queue_name, **options)
+        (made,) = deploy(
+            deployment,
+            work_pool_name=work_pool_name,
+            image=image,
+            build=build,
+            push=push,
+            print_next_steps=print_next_steps,
+        )
+        return made
+
+    def serve(
+        self,
+        name: str | None = None,
+        *,
+        limit: int | None = None,
+        pause_on_shutdown: bool = True,
+        print_starting_message: bool = True,
+        **options: Unpack[DeploymentOptions],
+    ) -> None:
+        """Run this flow from here, on its schedules and whenever asked to, until Ctrl-C; needs no work pool.
+
+        `limit` is how many runs there are at a time; the other options are those of `deploy`. Stopping pauses the
+        deployment unless `pause_on_shutdown` is false. Raises UsageError, InvalidValues.
+        """
+        from poolform.core.dispatch.serving import serve
+        from poolform.core.runs.authoring import to_deployment
+
+        serve(
+            to_deployment(self, name, **options),
+            limit=limit,
+            pause_on_shutdown=pause_on_shutdown,
+            print_starting_message=print_starting_message,
+        )
 
     def __repr__(self) -> str:
         return f"<flow {self.name}: {self.__module__}.{self.__qualname__}>"

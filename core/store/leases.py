@@ -68,6 +68,12 @@ def take_over(
     return [Held(runs.get(tx, row["id"]), row["request"]) for row in found]
 
 
+def held_by(tx: Transaction, worker_id: str) -> list[FlowRun]:
+    """Return all runs that a worker holds, ended ones that are still cleared away among them."""
+    sql = f"SELECT id FROM flow_runs WHERE {HELD} AND worker_id = :worker"  # noqa: S608 - constants
+    return [runs.get(tx, row["id"]) for row in tx.execute(sql, {"worker": worker_id})]
+
+
 def renew(tx: Transaction, worker_id: str, pool_id: str, run_ids: Sequence[str], *, lease: float) -> set[str]:
     """Keep these runs for `lease` seconds from now; return the ids of those that the worker still holds.
 
