@@ -104,7 +104,7 @@ def _credentials(session: Session) -> Iterator[tuple[bool, str, str | None]]:
     yield True, f"{counted(len(rows), 'block')}, all readable", None
     for pool in every:
         registered = session.plugins.pool_types.get(pool.type)
-        finding = check_credential(registered.pool_type if registered else None, pool, session.blocks)
+        finding = check_credential(registered, pool, session.blocks)
         if finding is not None:
             ok = finding.verdict == "allowed"
             yield ok, f"{pool.name}: {finding.message or 'its credential works'}", finding.hint

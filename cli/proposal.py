@@ -36,7 +36,7 @@ def show_proposal(proposal: Proposal) -> None:
     verb = "deprovision" if proposal.purpose == "deprovision" else "provision"
     name = styled(pool.name, "bold", stream=sys.stderr)
     say()
-    say(f"To {verb} the work pool {name} ({pool.type}){_as(proposal.identity)}, Poolform will:")
+    say(f"To {verb} the work pool {name} ({pool.type}{_brought(proposal)}){_as(proposal.identity)}, Poolform will:")
     say()
     show_sentences(proposal.sentences)
     say()
@@ -44,7 +44,8 @@ def show_proposal(proposal: Proposal) -> None:
     for finding in proposal.findings:
         say(f"Not checked: {finding.subject}{f' ({finding.message})' if finding.message else ''}", "yellow")
     for review in proposal.reviews:
-        say(f"Warning: {f'{review.address}: ' if review.address else ''}{review.message}", "yellow")
+        about = f"{review.address}: " if review.address else ""
+        say(f"Warning: {about}{review.message} ({review.plugin})", "yellow")
 
 
 def _nothing(proposal: Proposal) -> str:
@@ -55,6 +56,16 @@ def _nothing(proposal: Proposal) -> str:
     if proposal.purpose == "deprovision":
         return f"Nothing to destroy: the infrastructure of {name} is gone already."
     return f"Nothing to change: the infrastructure of {name} is as planned."
+
+
+def _brought(proposal: Proposal) -> str:
+    """Name the package and version that brought the pool type, where that is not Poolform itself."""
+    if proposal.registered is None:
+        return f", whose plugin {proposal.pool.plugin} {proposal.pool.plugin_version} is not installed"
+    plugin = proposal.registered.plugin
+    if plugin.distribution == "poolform":
+        return ""
+    return f", brought by {f'{plugin.distribution} {plugin.version}'.strip() or plugin.name}"
 
 
 def _as(who: Identity | None) -> str:
@@ -79,6 +90,8 @@ def as_json(proposal: Proposal) -> dict[str, Any]:
     return {
         "pool": proposal.pool.name,
         "type": proposal.pool.type,
+        "plugin": proposal.pool.plugin,
+        "plugin_version": proposal.pool.plugin_version,
         "purpose": proposal.purpose,
         "changes": [
             {"address": c.address, "type": c.type, "action": c.action, "text": c.sentence(proposal.nouns)}
@@ -86,7 +99,7 @@ def as_json(proposal: Proposal) -> dict[str, Any]:
         ],
         "credentials": [sentence.text for sentence in proposal.credential],
         "counts": dict(proposal.plan.counts),
-        "warnings": [review.message for review in proposal.reviews],
+        "warnings": [f"{review.message} ({review.plugin})" for review in proposal.reviews],
         "digest": proposal.plan.digest,
     }
 

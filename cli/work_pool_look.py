@@ -124,6 +124,9 @@ def _rendered(session: Session, pool: WorkPool) -> tuple[Any, int]:
     from poolform.core.pools.records import type_of
     from poolform.core.terraform.render import render as render_module
 
-    pool_type = type_of(session.plugins, pool).pool_type
+    registered = type_of(session.plugins, pool)
+    pool_type = registered.pool_type
     variables = pool_type.variables.model_validate(pool.variables)
-    return render_module(pool_type, variables, pool_name=pool.name, pool_id=pool.id), pool_type.revision
+    with registered.acting("rendering"):
+        module = render_module(pool_type, variables, pool_name=pool.name, pool_id=pool.id)
+    return module, pool_type.revision

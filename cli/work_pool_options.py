@@ -65,7 +65,8 @@ def gathered(registered: Registered, stored: dict[str, Any], set_: Any, vars_: P
         variables.from_file(vars_) if vars_ else {},
         variables.from_assignments(set_ or (), pool_type.variables),
     ]
-    given = variables.gather(pool_type, *layers)
+    with registered.acting("discover"):
+        given = variables.gather(pool_type, *layers)
     if sys.stdin.isatty():
         for name in variables.missing(pool_type, given):
             given[name] = variables.ask(name, pool_type, ask)

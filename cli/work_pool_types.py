@@ -10,6 +10,7 @@ import typer
 
 from poolform.cli.session import Session
 from poolform.cli.view import Format, Output, say, show, show_json, table
+from poolform.core.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,9 +58,12 @@ def get_default_base_job_template(
     template = base_job_template(Session.of(ctx).plugins.pool_type(type_).pool_type)
     if file is None:
         show_json(template)
-    else:
+        return
+    try:
         file.write_text(json.dumps(template, indent=2) + "\n", encoding="utf-8")
-        say(f"Wrote {file}.")
+    except OSError as exc:
+        raise UsageError(f"{file} cannot be written: {exc.strerror}.") from exc
+    say(f"Wrote {file}.")
 
 
 def described(schema: Mapping[str, Any], found: Mapping[str, Any] | None = None) -> list[tuple[str, str | None, str]]:
@@ -85,5 +89,6 @@ def _describe_type(registered: Registered, output: Format) -> None:
         show_json({"type": pool_type.slug, "title": pool_type.title, "variables": schema})
         return
     show(f"{pool_type.slug}: {pool_type.title}. {pool_type.description}".rstrip())
-    rows = described(schema, pool_type.discover())
+    with registered.acting("discover"):
+        rows = described(schema, pool_type.discover())
     table(("VARIABLE", "DEFAULT", "MEANING"), rows, empty="It has no variables.")

@@ -7,13 +7,16 @@ left out and reported by name; the rest works.
 
 from __future__ import annotations
 
+import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module, metadata
+from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from poolform.core.errors import NotFound, PluginError, nearest
+from poolform.core.errors import NotFound, PluginError, PoolformError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -33,6 +36,9 @@ BUILT_IN = "poolform"
 _OUR_SCHEMES = frozenset(
     ("file", "fsspec", "git", "http", "https", "image", "inline", "local", "ssh", "s3", "gs", "gcs", "az", "abfs")
 )
+
+_LONGEST_VALUE = 160
+"""Characters of a value in the trace of calls."""
 
 hookspec = pluggy.HookspecMarker(GROUP)
 hookimpl = pluggy.HookimplMarker(GROUP)
@@ -105,6 +111,23 @@ class Registered:
     pool_type: PoolType
     plugin: Plugin
 
+    @contextmanager
+    def acting(self, what: str) -> Iterator[None]:
+        """Call the pool type inside this: an exception of its own becomes a PluginError that names the plugin."""
+        try:
+            yield
+        except PluginError as exc:
+            if exc.plugin != self.pool_type.slug:
+                raise
+            # From where only the pool type was known, such as rendering.
+            text = f"the pool type {exc.plugin}: {exc.message.removeprefix(f'plugin {exc.plugin}: ')}"
+            raise PluginError(self.plugin.label, text, hint=exc.hint) from exc
+        except PoolformError:
+            raise
+        except Exception as exc:
+            text = f"{what} of the pool type {self.pool_type.slug} failed: {_reason(exc)}."
+            raise PluginError(self.plugin.label, text) from exc
+
 
 class Plugins:
     """The plugins of one process: what they bring, what is wrong with some, and a way to call them."""
@@ -115,9 +138,7 @@ class Plugins:
 
         self._manager = pluggy.PluginManager(GROUP)
         self._manager.add_hookspecs(Hooks)
-        if trace is not None:
-            self._manager.trace.root.setwriter(trace)
-            self._manager.enable_tracing()
+        self._trace = trace
         self._plugins: dict[str, Plugin] = {}
         self._pool_types: dict[str, Registered] = {}
         ours: tuple[type[Block], ...] = (Secret, *BLOCK_TYPES)
@@ -214,11 +235,23 @@ class Plugins:
 
     def _call_one(self, about: Plugin, hook: str, arguments: Mapping[str, object]) -> list[Any]:
         others = [plugin for name, plugin in self._manager.list_name_plugin() if name != about.name and plugin]
+        caller = self._manager.subset_hook_caller(hook, others)
+        began = time.perf_counter()
         try:
-            results: list[Any] = self._manager.subset_hook_caller(hook, others)(**arguments)
+            # A generator runs, and may fail, only when it is asked for what it yields.
+            results = [list(found) if isinstance(found, GeneratorType) else found for found in caller(**arguments)]
         except Exception as exc:
+            self._note_call(about, hook, arguments, f"failed: {_reason(exc)}", began)
             raise PluginError(about.label, f"{hook} failed: {_reason(exc)}.") from exc
+        if caller.get_hookimpls():
+            self._note_call(about, hook, arguments, f"returned {_brief(results[0] if results else None)}", began)
         return results
+
+    def _note_call(self, about: Plugin, hook: str, arguments: Mapping[str, object], ended: str, began: float) -> None:
+        if self._trace is not None:
+            given = ", ".join(f"{name}={_brief(value)}" for name, value in arguments.items())
+            took = (time.perf_counter() - began) * 1000
+            self._trace(f"plugin {about.label}: {hook}({given}) {ended}, in {took:.1f} ms\n")
 
     def _brought(self, about: Plugin, hook: str, items: Callable[[Any], Iterable[Any]] = iter) -> list[Any]:
         results = self._call_one(about, hook, {})
@@ -289,6 +322,16 @@ def _import(plugins: Plugins, about: Plugin, load: Callable[[], object]) -> None
 
 def _distribution(entry_point: metadata.EntryPoint) -> tuple[str, str]:
     return (entry_point.dist.name, entry_point.dist.version) if entry_point.dist else ("", "")
+
+
+def _brief(value: object) -> str:
+    """Return enough of a value to tell which it is: a record's name, a text's beginning; never all of a record."""
+    summary = getattr(value, "summary", None)
+    name = summary() if callable(summary) else getattr(value, "name", None)
+    if isinstance(name, str):
+        return f"{type(value).__name__} {name}"
+    text = repr(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"
 
 
 def _reason(exc: Exception) -> str:

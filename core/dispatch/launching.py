@@ -200,7 +200,9 @@ class Launching:
         if handle is not None:
             self._launched(task, handle, now)
         else:
-            self.end(task, "crashed", now, f"launch uncertain: {type(mistake).__name__}: {mistake}")
+            by = f"the launcher of the plugin {self.pool.plugin} {self.pool.plugin_version}".rstrip()
+            reason = f"launch uncertain: {by} raised {type(mistake).__name__}: {mistake}"
+            self.end(task, "crashed", now, reason)
 
     def _launched(self, task: Task, handle: str, now: float) -> None:
         task.enter("submitted", now, handle=handle, submitted_at=now)

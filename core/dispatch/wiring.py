@@ -40,7 +40,9 @@ class Wiring:
                 f"The work pool {pool.name} is {pool.state}, so nothing can run there.",
                 hint=f"Provision it: poolform work-pool provision-infra {pool.name}",
             )
-        launcher = registered.pool_type.launcher(connection, credential_of(pool, self._blocks))
+        credential = credential_of(pool, self._blocks)
+        with registered.acting("launcher"):
+            launcher = registered.pool_type.launcher(connection, credential)
         self._launchers[pool.id] = launcher
         return launcher
 

@@ -42,13 +42,15 @@ def connect(context: Context, proposal: Proposal, pool: WorkPool, outputs: Mappi
     registered = proposal.registered
     assert registered is not None  # only a destroy can do without
     pool_type = registered.pool_type
-    connection = _connection(registered, proposal.variables, outputs)
+    with registered.acting("connect"):
+        connection = _connection(registered, proposal.variables, outputs)
     # Stored at once: if we die while minting, `disconnect` still knows where to look.
     with context.store.write() as tx:
         pool = store_pools.update(tx, pool.id, connection=asdict(connection))
-    pool, credential = _credential(context, registered, proposal.variables, pool, connection)
-    if isinstance(pool_type, ChecksCredentials):
-        _wait_until_accepted(pool_type, connection, credential)
+    with registered.acting("the credential"):
+        pool, credential = _credential(context, registered, proposal.variables, pool, connection)
+        if isinstance(pool_type, ChecksCredentials):
+            _wait_until_accepted(pool_type, connection, credential)
     with context.store.write() as tx:
         return store_pools.update(
             tx,
@@ -78,7 +80,8 @@ def disconnect(context: Context, proposal: Proposal, pool: WorkPool) -> WorkPool
                 "still run and keys that it made are left to you."
             )
         else:
-            _clear(context.blocks, proposal.registered, pool, connection)
+            with proposal.registered.acting("disconnect"):
+                _clear(context.blocks, proposal.registered, pool, connection)
     if pool.credential_block:
         block_type, _, name = pool.credential_block.partition("/")
         context.blocks.delete(block_type, name)
@@ -87,12 +90,14 @@ def disconnect(context: Context, proposal: Proposal, pool: WorkPool) -> WorkPool
     return pool
 
 
-def check_credential(pool_type: object, pool: WorkPool, blocks: Blocks) -> Finding | None:
-    """Try the pool's credential once; None where there is no way to."""
+def check_credential(registered: Registered | None, pool: WorkPool, blocks: Blocks) -> Finding | None:
+    """Try the pool's credential once; None where there is no way to. Raises PluginError when the plugin fails at it."""
     connection = connection_of(pool)
-    if connection is None or not isinstance(pool_type, ChecksCredentials):
+    if registered is None or connection is None or not isinstance(registered.pool_type, ChecksCredentials):
         return None
-    return pool_type.authenticate(connection, credential_of(pool, blocks))
+    credential = credential_of(pool, blocks)
+    with registered.acting("authenticate"):
+        return registered.pool_type.authenticate(connection, credential)
 
 
 def _connection(registered: Registered, variables: Any, outputs: Mapping[str, Any]) -> Connection:

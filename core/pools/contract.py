@@ -82,11 +82,15 @@ class Finding:
 
 @dataclass(frozen=True)
 class Review:
-    """What a plugin has to say of a plan; an error stops the apply, a warning is shown with the plan."""
+    """What a plugin has to say of a plan; an error stops the apply, a warning is shown with the plan.
+
+    `plugin` is filled in by whoever asked.
+    """
 
     severity: Literal["error", "warning"]
     message: str
     address: str | None = None
+    plugin: str = ""
 
 
 @dataclass(frozen=True)

@@ -73,13 +73,14 @@ def drift(context: Context, pool: WorkPool) -> Drift:
             terraform = in_workspace(context, pool, binary, module, workspace)
             context.progress.on_step("Comparing")
             sentences = plan_sentences(terraform.plan(), pool_type.nouns if pool_type else {})
-    return Drift(sentences, check_credential(pool_type, pool, context.blocks))
+    return Drift(sentences, check_credential(registered, pool, context.blocks))
 
 
 def write_out(module: Module, folder: Path, *, slug: str, revision: int, name: str, backend: Backend | None) -> None:
     """Write a module into a folder of the user's, with its values and a README.
 
-    With `backend`, its settings without secrets go in too. Raises UsageError for a folder that is not empty.
+    With `backend`, its settings without secrets go in too. Raises UsageError for a folder that is not empty, or that
+    cannot be written.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} is not an empty folder.", hint="Name one that is empty or does not exist yet.")
@@ -91,9 +92,12 @@ def write_out(module: Module, folder: Path, *, slug: str, revision: int, name: s
         files["backend.tf"] = f"terraform {{\n{block}}}\n"
         state = f"State is in the {backend.kind} backend of `backend.tf`; its secrets come from the environment."
     files["README.md"] = _README.format(name=name, slug=slug, revision=revision, state=state)
-    folder.mkdir(parents=True, exist_ok=True)
-    for file, text in files.items():
-        (folder / file).write_text(text, encoding="utf-8")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for file, text in files.items():
+            (folder / file).write_text(text, encoding="utf-8")
+    except OSError as exc:
+        raise UsageError(f"The module cannot be written to {folder}: {exc.strerror}.") from exc
 
 
 def graph(context: Context, pool_id: str, module: Module) -> str:

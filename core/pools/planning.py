@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from poolform.core.errors import Interrupted, NotReady, PluginError, Vetoed
 from poolform.core.pools import preflight
-from poolform.core.pools.contract import FindsOrphans, Identity, Migrates, MintsCredentials
+from poolform.core.pools.contract import FindsOrphans, Identity, Migrates, MintsCredentials, Review
 from poolform.core.pools.lock import require_unlocked
 from poolform.core.pools.proposal import Proposal, Sentence
 from poolform.core.pools.records import credential_block_name, module_of, type_of
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     from poolform.core.blocks import Blocks
     from poolform.core.plugins import Plugins, Registered
-    from poolform.core.pools.contract import Review
     from poolform.core.pools.proposal import Purpose
     from poolform.core.settings import Settings
     from poolform.core.store.database import Store
@@ -82,15 +82,18 @@ def _proposed(
     pool = _at_revision(pool, registered, purpose)
     variables = pool_type.variables.model_validate(pool.variables)
     backend = Backend(**pool.backend) if pool.backend else Backend()
-    module = render(pool_type, variables, pool_name=pool.name, pool_id=pool.id, backend=backend.kind)
+    with registered.acting("rendering"):
+        module = render(pool_type, variables, pool_name=pool.name, pool_id=pool.id, backend=backend.kind)
     binary = locate(context.settings)
     require_state(context, pool, binary)
 
     context.progress.on_step("Checking permissions")
-    identity = pool_type.identity(variables)
+    with registered.acting("identity"):
+        identity = pool_type.identity(variables)
     stored = Identity(**pool.identity) if pool.identity else None
     preflight.require_same_account(pool.name, stored, identity)
-    findings = preflight.require_permissions(pool_type.preflight(variables, module.resource_types))
+    with registered.acting("preflight"):
+        findings = preflight.require_permissions(pool_type.preflight(variables, module.resource_types))
 
     plan = NOTHING
     if pool_type.templates is not None:
@@ -192,7 +195,9 @@ def require_account(pool: WorkPool, registered: Registered | None) -> None:
     if registered is None or not pool.identity:
         return
     variables = registered.pool_type.variables.model_validate(pool.variables)
-    preflight.require_same_account(pool.name, Identity(**pool.identity), registered.pool_type.identity(variables))
+    with registered.acting("identity"):
+        identity = registered.pool_type.identity(variables)
+    preflight.require_same_account(pool.name, Identity(**pool.identity), identity)
 
 
 def review(context: Context, pool: WorkPool, plan: Plan) -> tuple[Review, ...]:
@@ -200,8 +205,10 @@ def review(context: Context, pool: WorkPool, plan: Plan) -> tuple[Review, ...]:
     reviews: list[Review] = []
     objections: list[str] = []
     for plugin, found in context.plugins.call("poolform_review_plan", pool=pool, plan=plan):
-        for item in found:
-            reviews.append(item)
+        for item in found if isinstance(found, Iterable) else (found,):
+            if not isinstance(item, Review):
+                raise PluginError(plugin.label, f"poolform_review_plan returned {item!r}, which is not a Review.")
+            reviews.append(replace(item, plugin=plugin.label))
             if item.severity == "error":
                 about = f"{item.address}: " if item.address else ""
                 objections.append(f"\n  {about}{item.message} ({plugin.label})")
@@ -228,7 +235,8 @@ def _plan(
     if pool.state == "provisioning" and isinstance(pool_type, FindsOrphans):
         # An interrupted apply may have made objects that its state never heard of.
         known = terraform.resources() if workspace.has_local_state or pool.backend else ()
-        orphans = [orphan for orphan in pool_type.orphans(variables, pool.id, known) if orphan.address not in known]
+        with registered.acting("orphans"):
+            orphans = [found for found in pool_type.orphans(variables, pool.id, known) if found.address not in known]
         if orphans:
             workspace.put(IMPORTS_FILE, imports(orphans))
     context.progress.on_step("Planning")

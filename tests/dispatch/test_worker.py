@@ -191,7 +191,10 @@ def test_a_launcher_that_breaks_its_contract_crashes_one_run_only(bench):
     bench.work(Moody(bench.folder / "jobs", launch=(TypeError("oops"), 1)))
     first = bench.wait(bench.submit())
     second = bench.wait(bench.submit())
-    assert (first.state, first.reason) == ("crashed", "launch uncertain: TypeError: oops")
+    assert (first.state, first.reason) == (
+        "crashed",
+        "launch uncertain: the launcher of the plugin poolform 1 raised TypeError: oops",
+    )
     assert second.state == "completed"
 
 
@@ -200,7 +203,10 @@ def test_a_job_started_for_all_that_its_launcher_raised_is_followed(bench):
     run = bench.submit("sleep 0.3; echo hello")
     run = bench.wait(run)
     # The stand-in's wrapper may not have said `started` by the time it is asked; then nobody can know.
-    assert (run.state, run.reason) in [("completed", None), ("crashed", "launch uncertain: TypeError: oops")]
+    assert (run.state, run.reason) in [
+        ("completed", None),
+        ("crashed", "launch uncertain: the launcher of the plugin poolform 1 raised TypeError: oops"),
+    ]
 
 
 def test_a_job_that_is_gone_is_a_crash(bench):
