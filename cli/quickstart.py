@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,8 +14,6 @@ from poolform.cli.view import say
 from poolform.core.errors import AlreadyExists
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from poolform.core.store.pools import WorkPool
     from poolform.core.store.runs import FlowRun
 
@@ -55,6 +56,9 @@ def quickstart(
     code = watched(session, run)
     if code == 0:
         say("\nIt works. What next:", "green")
+        activate = Path(sys.executable).with_name("activate")
+        if shutil.which("poolform") is None and activate.exists():  # it was called by its path, as by `make quickstart`
+            say(f"  have poolform at hand    source {activate}")
         say(f"  look at the pool         poolform work-pool inspect {POOL}")
         say(f"  read its Terraform       poolform work-pool render {POOL}")
         say(f"  change the flow          {file}")

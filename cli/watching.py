@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from heapq import merge
 from typing import TYPE_CHECKING
 
 from poolform.cli.view import say, show, styled
@@ -13,14 +14,17 @@ from poolform.core.dispatch.tasks import Listener
 from poolform.core.store import logs, runs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from poolform.cli.session import Session
     from poolform.core.store.runs import FlowRun
 
+    _News = runs.StateChange | logs.LogRow
+
 _COLOURS = {"completed": "green", "failed": "red", "crashed": "red", "cancelled": "yellow", "running": "cyan"}
 _LOOK = 1.0
 """Seconds between two looks at the store where it does not say that something changed."""
+_PAGE = 1000  # lines that are fetched at a time
 
 
 class Printing(Listener):
@@ -65,19 +69,27 @@ def watch(session: Session, run_id: str, *, with_logs: bool = True, with_states:
             with session.store.read() as tx:
                 run = runs.get(tx, run_id)
                 changes = runs.states(tx, run_id, after=seen_state)
-                lines = logs.of_run(tx, run_id, after=seen_line) if with_logs else []
-            for line in lines:
-                show(line.line)
-                seen_line = (line.attempt, line.seq)
-            if len(lines) >= 1000:
-                continue  # there are more
-            for change in changes:
-                seen_state = change.seq
+                lines = logs.of_run(tx, run_id, after=seen_line, limit=_PAGE) if with_logs else []
+            more = len(lines) == _PAGE
+            for news in lines if more else _in_order(changes, lines):
+                if isinstance(news, logs.LogRow):
+                    show(news.line)
+                    seen_line = (news.attempt, news.seq)
+                    continue
+                seen_state = news.seq
                 if with_states:
-                    say(f"{run.name} is {state_in_colour(change.state)}{because(change.state, change.reason)}")
+                    say(f"{run.name} is {state_in_colour(news.state)}{because(news.state, news.reason)}")
+            if more:
+                continue
             if run.ended and not run.worker_id:
                 return run
             wake.wait(_LOOK)
+
+
+def _in_order(changes: Sequence[_News], lines: Sequence[_News]) -> list[_News]:
+    """Return what happened as it happened; the end comes last, whatever the platform's clock says of the last lines."""
+    last = [change for change in changes[-1:] if isinstance(change, runs.StateChange) and change.state in runs.ENDED]
+    return [*merge(changes[: len(changes) - len(last)], lines, key=lambda news: news.at), *last]
 
 
 @contextmanager

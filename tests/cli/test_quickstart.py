@@ -48,6 +48,8 @@ def test_it_needs_neither_terraform_nor_a_network(only_python, home, tmp_path):
     assert done.stdout.startswith(GREETING)
     assert "Infrastructure successfully provisioned: the work pool quickstart is ready." in done.stderr
     assert "is completed" in done.stderr
+    activate = Path(sys.executable).with_name("activate")
+    assert (f"source {activate}" in done.stderr) == activate.exists()  # poolform is not on this PATH
     assert list(home.glob("pools/*/terraform.tfstate"))
 
 

@@ -496,7 +496,7 @@ def test_cancelling_a_running_flow_lets_it_clean_up(run, deploy, background):
     asked = run("flow-run", "cancel", running["id"])
     assert f"poolform flow-run watch {running['id'][:12]}" in asked.err
     assert watching.ends() == 1
-    assert watching.said.endswith(f"cleaned up\n{running['name']} is cancelled\n")
+    assert watching.said.endswith(f"is running\nat work\ncleaned up\n{running['name']} is cancelled\n")
 
 
 def test_an_interrupted_watcher_leaves_the_run_to_the_next_worker(run, deploy, background, tmp_path):
