@@ -111,7 +111,7 @@ def _bare_loop(folder: Path, count: int) -> float:
             row = database.execute(claim).fetchone()
             if row is None:
                 break
-            command = [sys.executable, "-c", "import runpy; runpy.run_path('flow.py')['trivial']()"]
+            command = [sys.executable, "-c", "import flow; flow.trivial()"]
             running[row[0]] = subprocess.Popen(command, cwd=folder)
         if not running:
             break

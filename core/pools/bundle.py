@@ -108,7 +108,7 @@ def read_bundle(context: Context, path: Path, pool: WorkPool) -> Iterator[Propos
             workspace.plan_file.write_bytes(members[PLAN_FILE])
             workspace.plan_file.chmod(0o600)
             plan = terraform.show()
-        if plan.digest != meta["digest"]:
+        if plan.digest != meta["digest"] and not (plan.is_empty and not meta["digest"]):
             raise UsageError(f"{path} was altered: its plan is not the one that was written.", hint="Make a new plan.")
         yield Proposal(
             purpose=meta["purpose"],

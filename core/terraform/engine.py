@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from poolform.core.errors import Interrupted, TerraformError
 from poolform.core.terraform import process
 from poolform.core.terraform.diagnostics import Diagnostic, NeedsInit, error_from
-from poolform.core.terraform.plan import read_plan
+from poolform.core.terraform.plan import NOTHING, read_plan
 from poolform.core.terraform.providers import Backend, DataFolder
 from poolform.core.terraform.workspace import PLAN_FILE
 
@@ -69,6 +69,8 @@ class _Heard:
     diagnostics: list[Diagnostic] = field(default_factory=list)
     plain: list[str] = field(default_factory=list)
     outputs: dict[str, Json] | None = None
+    changes: bool | None = None
+    """Whether a plan does anything; None until it has said so."""
 
     def line(self, text: str) -> None:
         event = _event(text)
@@ -90,6 +92,13 @@ class _Heard:
             )
         elif kind == "outputs" and self.verb == "apply":
             self.outputs = {name: output.get("value") for name, output in event["outputs"].items()}
+        elif kind == "outputs":
+            self.changes = bool(self.changes) or any(out.get("action") != "noop" for out in event["outputs"].values())
+        elif kind == "planned_change":
+            self.changes = bool(self.changes) or event["change"]["action"] != "noop"
+        elif kind == "change_summary":
+            counts = [count for count in event["changes"].values() if isinstance(count, int)]
+            self.changes = bool(self.changes) or any(counts)
 
 
 @dataclass(frozen=True)
@@ -129,12 +138,13 @@ class Terraform:
     def plan(self, *, destroy: bool = False) -> Plan:
         """Plan, save the plan in the workspace, and return it as read back."""
         try:
-            self._plan(destroy=destroy)
+            heard = self._plan(destroy=destroy)
         except NeedsInit:
             # Somebody cleared a cache, or edited the lock file: put it right once, then mean it.
             self._data.make_ready(self._init, again=True)
-            self._plan(destroy=destroy)
-        return self.show()
+            heard = self._plan(destroy=destroy)
+        # Reading a plan back starts every provider once more, for the sake of its schema: not for nothing.
+        return NOTHING if heard.changes is False else self.show()
 
     def show(self) -> Plan:
         """Read back the saved plan."""
@@ -177,8 +187,8 @@ class Terraform:
         settings = dict(backend.settings) or None
         self._run("init", input="false", json=True, reconfigure=not backend.is_local, backend_config=settings)
 
-    def _plan(self, *, destroy: bool) -> None:
-        self._run("plan", input="false", json=True, destroy=destroy, lock_timeout=_LOCK_TIMEOUT, out=PLAN_FILE)
+    def _plan(self, *, destroy: bool) -> _Heard:
+        return self._run("plan", input="false", json=True, destroy=destroy, lock_timeout=_LOCK_TIMEOUT, out=PLAN_FILE)
 
     def _run(self, verb: str, *args: str, must_succeed: bool = True, **flags: object) -> _Heard:
         setup = self._setup

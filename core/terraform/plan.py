@@ -140,7 +140,7 @@ class Plan:
 
 
 NOTHING = Plan(changes=(), drift=(), kept=0, outputs_change=False, engine_version="", digest="")
-"""The plan of a pool that has no resources."""
+"""The plan that does nothing: of a pool without resources, or of one that is as planned."""
 
 
 def read_plan(document: Mapping[str, Json]) -> Plan:

@@ -125,7 +125,10 @@ def poolform_pool_types():
 @hookimpl
 def poolform_review_plan(pool, plan):
     step("review")
-    time.sleep(float(os.environ.get("MORTAL_WAIT", "0")))
+    if "MORTAL_WAIT_FOR" in os.environ:
+        Path(os.environ["MORTAL_WAIT_FOR"]).with_suffix(".waiting").touch()
+        while not Path(os.environ["MORTAL_WAIT_FOR"]).exists():
+            time.sleep(0.02)
     if pool.variables.get("size", 0) > 10:
         from poolform import Review
 
