@@ -30,7 +30,9 @@ if TYPE_CHECKING:
         Variables,
     )
     from poolform.core.runs.authoring import deploy, to_deployment
+    from poolform.core.runs.bootstrap import StartsRuntime
     from poolform.core.runs.flows import Flow, flow
+    from poolform.core.runs.images import DeploymentImage, DockerImage
     from poolform.core.runs.launchers import (
         Job,
         JobStatus,
@@ -45,19 +47,28 @@ if TYPE_CHECKING:
         Unknowable,
     )
     from poolform.core.runs.schedules import Cron, Interval, RRule, Schedule
+    from poolform.core.runs.sources import GitRepository, LocalStorage, RemoteStorage
+    from poolform.core.store.pools import WorkPool
+    from poolform.core.store.runs import FlowRun
+    from poolform.core.terraform.plan import Change, Plan
 
     __version__: str
 
 __all__ = [
     "Block",
+    "Change",
     "ChecksCredentials",
     "Connection",
     "Credential",
     "Cron",
+    "DeploymentImage",
     "Disconnects",
+    "DockerImage",
     "Finding",
     "FindsOrphans",
     "Flow",
+    "FlowRun",
+    "GitRepository",
     "Identity",
     "Interval",
     "Job",
@@ -65,6 +76,7 @@ __all__ = [
     "JobVariables",
     "LaunchRefused",
     "Launcher",
+    "LocalStorage",
     "LogLine",
     "LogPage",
     "Migrates",
@@ -73,16 +85,20 @@ __all__ = [
     "Notifies",
     "Orphan",
     "Outputs",
+    "Plan",
     "PoolType",
     "PoolformError",
     "Prepares",
     "Provider",
     "RRule",
+    "RemoteStorage",
     "Review",
     "Schedule",
+    "StartsRuntime",
     "Unavailable",
     "Unknowable",
     "Variables",
+    "WorkPool",
     "__version__",
     "deploy",
     "flow",
@@ -96,12 +112,18 @@ _ELSEWHERE = {
     "core.errors": ("PoolformError",),
     "core.plugins": ("hookimpl",),
     "core.runs.authoring": ("deploy", "to_deployment"),
+    "core.runs.bootstrap": ("StartsRuntime",),
     "core.runs.flows": ("Flow", "flow"),
+    "core.runs.images": ("DeploymentImage", "DockerImage"),
     "core.runs.launchers": (
         *("Job", "JobStatus", "LaunchRefused", "Launcher", "LogLine", "LogPage"),
         *("NoCapacity", "Notifies", "Prepares", "Unavailable", "Unknowable"),
     ),
     "core.runs.schedules": ("Cron", "Interval", "RRule", "Schedule"),
+    "core.runs.sources": ("GitRepository", "LocalStorage", "RemoteStorage"),
+    "core.store.pools": ("WorkPool",),
+    "core.store.runs": ("FlowRun",),
+    "core.terraform.plan": ("Change", "Plan"),
 }
 
 

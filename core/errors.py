@@ -83,6 +83,10 @@ class Vetoed(PoolformError):
     """A plugin's review stopped the plan."""
 
 
+class ImageError(PoolformError):
+    """An image cannot be built or pushed."""
+
+
 class StoreError(PoolformError):
     """The database cannot be opened, read or written."""
 

@@ -63,7 +63,10 @@ class FlowDeployment:
 
     def plan_for(self, pool: WorkPool) -> Plan:
         """Return the plan with where the code is for jobs of this pool."""
-        return replace(self.plan, source=self.plan.source or deployments.source_for(pool, self.place))
+        from poolform.core.runs.code import source_for
+
+        image = self.plan.job_variables.get("image")
+        return replace(self.plan, source=self.plan.source or source_for(pool, self.place, self.plan.flow, image=image))
 
 
 def to_deployment(
@@ -134,18 +137,26 @@ def deploy(
 ) -> list[str]:
     """Deploy some flows to a work pool: what `to_deployment` returns, Prefect's own deployments, or flows.
 
-    All are checked before the first is stored. Returns their names, FLOW/NAME. Raises UsageError, NotFound for the pool
-    or queue, InvalidValues for what the pool does not take.
+    `image` is a name or a DockerImage; unless `build` is off it is built from the flows' folder, and then pushed unless
+    `push` is off. All are checked before that, and before the first is stored. Returns their names, FLOW/NAME. Raises
+    UsageError, NotFound for the pool or queue, InvalidValues for what the pool does not take, ImageError.
     """
     from poolform.core.opening import opened, tell
+    from poolform.core.runs import images
 
     wanted = [as_deployment(one) for one in given]
     with opened() as house:
         pairs = [(_pool(house, one, work_pool_name), one) for one in wanted]
-        plans = [(pool, with_image(pool, one, image).plan_for(pool)) for pool, one in pairs]
+        orders = [images.order(image, pool, house.plugins, build=build) for pool, _ in pairs]
+        plans = [
+            (pool, _in_image(one, order.reference).plan_for(pool))
+            for (pool, one), order in zip(pairs, orders, strict=True)
+        ]
         for pool, plan in plans:
             deployments.check(pool, plan)
-        make_image(image, build=build, push=push)
+        folders = {one.place.folder for one in wanted if not one.plan.source}
+        for order in {order.reference: order for order in orders}.values():
+            order.carry_out(house.blocks, folder=next(iter(folders)) if len(folders) == 1 else None, push=push)
         saved: list[Deployment] = []
         with house.store.write() as tx:
             saved += [deployments.save(tx, pool, plan) for pool, plan in plans]
@@ -155,42 +166,26 @@ def deploy(
     return [deployment.full_name for deployment in saved]
 
 
-def with_image(pool: WorkPool, one: FlowDeployment, image: Any) -> FlowDeployment:
-    """Return a deployment that runs in an image; None leaves what its job variables say. Raises UsageError."""
-    if image is None:
+def _in_image(one: FlowDeployment, reference: str | None) -> FlowDeployment:
+    """Return a deployment that runs in an image; None leaves what its job variables say."""
+    if reference is None:
         return one
-    if "image" not in pool.base_job_template["variables"].get("properties", {}):
-        raise UsageError(f"The work pool {pool.name} runs no images.", hint="Leave the image out.")
-    reference = str(getattr(image, "reference", image))
     variables = {**one.plan.job_variables, "image": reference}
     return replace(one, plan=replace(one.plan, job_variables=variables))
 
 
-def make_image(image: Any, *, build: bool, push: bool) -> None:
-    """Build and push an image that can do that: it has `build()` and `push()`, as Prefect's DockerImage has.
-
-    Raises UsageError for a name alone that is to be built.
-    """
-    if image is None or not build:
-        return
-    if not hasattr(image, "build"):
-        raise UsageError(
-            f"{image!r} is the name of an image, which says nothing of how to build it.",
-            hint="Build and push it first, then deploy with build=False.",
-        )
-    image.build()
-    if push:
-        image.push()
-
-
 def as_deployment(given: Any) -> FlowDeployment:
     """Return a deployment from one, from one of Prefect's, or from a flow. Raises UsageError."""
+    from poolform.core.runs.remote import RemoteFlow
+
     if isinstance(given, FlowDeployment):
         return given
     if hasattr(given, "flow_name") and hasattr(given, "entrypoint"):
         return _from_prefect(given)
     if callable(given):
         return to_deployment(given)
+    if isinstance(given, RemoteFlow):
+        return given.to_deployment()
     raise UsageError(f"{given!r} is no deployment.", hint="Pass flow.to_deployment(NAME), or a flow.")
 
 

@@ -1,4 +1,4 @@
-"""Blocks with which code is fetched: a token for git, keys for a bucket. Known in every installation.
+"""Blocks for code and images: a token for git, keys for a bucket, a registry's login. Known in every installation.
 
 What a job needs of one travels as the job's secret, never in its environment's clear part or on a command line.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from pydantic import SecretStr  # noqa: TC002 - pydantic reads it off the annotations
+from pydantic import SecretStr
 
 from poolform.core.errors import UsageError
 from poolform.core.pools.contract import Block
@@ -53,7 +53,18 @@ class StorageCredentials(Block):
     connection_string: SecretStr | None = None
 
 
-BLOCK_TYPES: tuple[type[Block], ...] = (GitCredentials, StorageCredentials)
+class RegistryCredentials(Block):
+    """A login for a registry of images; `registry` is its host, the image's own where it is not given."""
+
+    block_type = "registry-credentials"
+    title = "Registry credentials"
+
+    username: str
+    password: SecretStr
+    registry: str | None = None
+
+
+BLOCK_TYPES: tuple[type[Block], ...] = (GitCredentials, RegistryCredentials, StorageCredentials)
 
 
 def for_git(document: Document, url: str) -> dict[str, str]:

@@ -11,9 +11,12 @@ from types import MethodType
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
     from typing import Any, Generic, ParamSpec, Self, TypeVar, Unpack, overload
 
     from poolform.core.runs.authoring import DeploymentOptions, FlowDeployment
+    from poolform.core.runs.remote import RemoteFlow
+    from poolform.core.runs.sources import Source
 
     P = ParamSpec("P")
     R = TypeVar("R")
@@ -155,29 +158,52 @@ class Flow(Generic[P, R_co]):
             print_starting_message=print_starting_message,
         )
 
+    @staticmethod
+    def from_source(source: str | Path | Source, entrypoint: str) -> RemoteFlow:
+        """Return a flow whose code is elsewhere, as `flow.from_source` does."""
+        return flow.from_source(source, entrypoint)
+
     def __repr__(self) -> str:
         return f"<flow {self.name}: {self.__module__}.{self.__qualname__}>"
 
 
-if TYPE_CHECKING:
+class _Decorator:
+    """`flow`: makes functions flows, and finds flows whose code is elsewhere."""
 
-    @overload
-    def flow(function: Callable[P, R], /) -> Flow[P, R]: ...
-    @overload
-    def flow(
-        *,
-        name: str | None = None,
-        description: str | None = None,
-        retries: int = 0,
-        retry_delay_seconds: float = 0,
-        timeout_seconds: float | None = None,
-        log_prints: bool = True,
-        validate_parameters: bool = True,
-    ) -> Callable[[Callable[P, R]], Flow[P, R]]: ...
+    if TYPE_CHECKING:
+
+        @overload
+        def __call__(self, function: Callable[P, R], /) -> Flow[P, R]: ...
+        @overload
+        def __call__(
+            self,
+            /,
+            *,
+            name: str | None = None,
+            description: str | None = None,
+            retries: int = 0,
+            retry_delay_seconds: float = 0,
+            timeout_seconds: float | None = None,
+            log_prints: bool = True,
+            validate_parameters: bool = True,
+        ) -> Callable[[Callable[P, R]], Flow[P, R]]: ...
+
+    def __call__(self, function: Any = None, /, **options: Any) -> Any:
+        """Make a function a flow: `@flow`, or `@flow(name="etl", retries=2)` with the options of `Flow`."""
+        if function is None:
+            return lambda function: Flow(function, **options)
+        return Flow(function, **options)
+
+    @staticmethod
+    def from_source(source: str | Path | Source, entrypoint: str) -> RemoteFlow:
+        """Return the flow at `entrypoint`, FILE.py:FUNCTION, of a repository, a bucket or a folder, to be deployed.
+
+        `source` is its URL or path, or a GitRepository, RemoteStorage or LocalStorage. Raises UsageError where either
+        is not there.
+        """
+        from poolform.core.runs.remote import from_source
+
+        return from_source(source, entrypoint)
 
 
-def flow(function: Any = None, /, **options: Any) -> Any:
-    """Make a function a flow: `@flow`, or `@flow(name="etl", retries=2)` with the options of `Flow`."""
-    if function is None:
-        return lambda function: Flow(function, **options)
-    return Flow(function, **options)
+flow = _Decorator()

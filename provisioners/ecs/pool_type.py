@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from poolform.core.plugins import hookimpl
 from poolform.core.pools.contract import Connection, PoolType, Provider
-from poolform.provisioners.ecs import cleanup, identity, keys, orphans, session
+from poolform.provisioners.ecs import cleanup, identity, keys, orphans, registry, session
 from poolform.provisioners.ecs.job_variables import JOB_CONFIGURATION, EcsJobVariables
 from poolform.provisioners.ecs.launcher import EcsLauncher
 from poolform.provisioners.ecs.permissions import GIVEN_NETWORK, KEYS, given_key, needed
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from poolform.core.pools.contract import Credential, Finding, Identity, Orphan
+    from poolform.core.runs.docker import RegistryLogin
     from poolform.core.runs.launchers import Json, Launcher
 
 NOUNS: Mapping[str, str] = {
@@ -133,6 +134,14 @@ class EcsPush(PoolType):
     def authenticate(self, connection: Connection, credential: Credential | None) -> Finding:
         """List the pool's tasks as its launcher."""
         return keys.authenticate(connection, credential)
+
+    def image_reference(self, connection: Connection, name: str, tag: str) -> str:
+        """Return an image's name in the pool's repository."""
+        return registry.reference(connection, name, tag)
+
+    def registry_login(self, connection: Connection) -> RegistryLogin:
+        """Return a login for the pool's repository, as whoever deploys."""
+        return registry.login(connection)
 
     def disconnect(self, connection: Connection, credential: Credential | None) -> None:
         """Stop the pool's tasks, and delete their definitions and secrets."""
