@@ -14,12 +14,12 @@ $(BIN)/python:
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 
 $(STAMP): $(BIN)/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable '.[embedded,postgresql,aws,testing]' --group dev
+	$(BIN)/python -m pip install -qq --editable '.[embedded,postgresql,aws,testing]' --group dev
 	mkdir -p .typecheck && ln -sfn .. .typecheck/poolform
 	touch $@
 
 $(VENV)/.quickstart: $(BIN)/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable '.[embedded]'
+	$(BIN)/python -m pip install -qq --editable '.[embedded]'
 	touch $@
 
 quickstart: $(VENV)/.quickstart  ## provision a pool on this machine and run a flow in it

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from poolform.cli.session import Session
-from poolform.cli.view import Format, Output, counted, fields, iso, say, show_json, table, when
+from poolform.cli.view import Format, Output, can_ask, counted, fields, iso, say, show_json, table, when
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -80,7 +80,7 @@ def create(
             raise UsageError(f"{file} is not JSON: {type(exc).__name__}.") from None
         if not isinstance(data, dict):
             raise UsageError(f"{file} holds no JSON object.")
-    elif sys.stdin.isatty() and block_type in types_:
+    elif can_ask() and block_type in types_:
         data = _asked(types_[block_type])
     else:
         data = {}

@@ -106,7 +106,7 @@ class LiveProgress:
 @contextmanager
 def progress() -> Iterator[PlainProgress | LiveProgress]:
     """Yield whichever display fits where stderr goes."""
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():
         yield PlainProgress()
         return
     from rich.console import Console

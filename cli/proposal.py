@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from poolform.cli.view import say, styled
+from poolform.cli.view import can_ask, say, styled
 from poolform.core.errors import Declined, Interrupted
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def confirm(question: str, *, yes: bool) -> None:
     """Ask, and return only for a yes. Without a terminal only --yes is one. Raises Declined."""
     if yes:
         return
-    if not sys.stdin.isatty():
+    if not can_ask():
         raise Declined(
             "Nothing was changed: there is no terminal to ask on.", hint="Give --yes to go ahead without being asked."
         )

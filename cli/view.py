@@ -30,9 +30,15 @@ _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", 
 def styled(text: str, style: str, *, stream: Any = None) -> str:
     """Return `text` in a style where the stream (default: stdout) is a terminal that wants colour."""
     stream = sys.stdout if stream is None else stream
-    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not stream.isatty():
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    if plain or stream is None or not stream.isatty():  # Python has no stream where the shell closed it: `>&-`
         return text
     return f"\x1b[{_STYLES[style]}m{text}\x1b[0m"
+
+
+def can_ask() -> bool:
+    """Say whether there is a terminal to ask a person on."""
+    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def say(text: str = "", style: str | None = None) -> None:

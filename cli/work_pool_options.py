@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from poolform.cli.proposal import ask
+from poolform.cli.view import can_ask
 
 if TYPE_CHECKING:
     from poolform.cli.session import Session
@@ -50,7 +50,7 @@ def chosen_type(session: Session, given: str | None) -> str:
     if given is not None:
         return given
     known = sorted(session.plugins.pool_types)
-    if not sys.stdin.isatty():
+    if not can_ask():
         raise UsageError("No pool type was given.", hint=f"Give --type, one of: {', '.join(known)}.")
     return ask(f"Pool type ({', '.join(known)})")
 
@@ -67,7 +67,7 @@ def gathered(registered: Registered, stored: dict[str, Any], set_: Any, vars_: P
     ]
     with registered.acting("discover"):
         given = variables.gather(pool_type, *layers)
-    if sys.stdin.isatty():
+    if can_ask():
         for name in variables.missing(pool_type, given):
             given[name] = variables.ask(name, pool_type, ask)
     return variables.validate(pool_type, given)

@@ -266,3 +266,15 @@ def test_help_fits_its_terminal_and_a_reader_that_has_enough_is_no_error(termina
     piped = terminal("-c", f"{POOLFORM} work-pool render --type process | head -1", command="/bin/bash").read()
     assert "# ---- main.tf" in piped
     assert len(plain(piped).splitlines()) == 1, piped
+
+
+def test_closed_streams_are_no_fault(terminal, poolform):
+    assert poolform(*CREATE, "--yes").code == 0
+    for closed, ending in (
+        ("work-pool ls >&-", 0),
+        ("work-pool ls 2>&-", 0),
+        ("work-pool provision-infra p >&- 2>&-", 0),
+        ("work-pool deprovision p <&-", 3),
+    ):
+        code, said = terminal("-c", f"{POOLFORM} {closed}", command="/bin/sh").ends()
+        assert (code, "fault" in said) == (ending, False), said
