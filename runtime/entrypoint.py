@@ -35,7 +35,7 @@ def load(entrypoint: str, folder: str) -> Any:
             known = [key for key, value in vars(module).items() if callable(value) and key[0] != "_"]
             raise Refusal(ENTRYPOINT_INVALID, f"{place} has no {name!r}." + nearest(name, known)) from None
     if not callable(target):
-        raise Refusal(ENTRYPOINT_INVALID, f"{name!r} in {place} is not callable: it is a {type(target).__name__}.")
+        raise Refusal(ENTRYPOINT_INVALID, f"{name!r} in {place} is not callable: its type is {type(target).__name__}.")
     return target
 
 

@@ -273,7 +273,7 @@ def test_a_prefect_flow_runs_unchanged(run, tmp_path):
         ("flow.py:f", "flow.py is not in {folder}.\nDid you mean flows.py?"),
         ("flows.py", "'flows.py' does not say which function is the flow.\nWrite it as flows.py:FUNCTION."),
         ("flows.py:gret", "flows.py has no 'gret'.\nDid you mean greet?"),
-        ("flows.py:NUMBER", "'NUMBER' in flows.py is not callable: it is a int."),
+        ("flows.py:NUMBER", "'NUMBER' in flows.py is not callable: its type is int."),
         ("imports.py:f", "No module named 'nowhere_to_be_found'.\n{folder}/imports.py line 2"),
         ("syntax.py:f", "Importing syntax.py:f failed: SyntaxError: "),
         ("exits.py:f", "Importing exits.py:f failed: SystemExit: 4.\n{folder}/exits.py line 1"),

@@ -94,7 +94,7 @@ def test_describing_needs_no_other_process_where_the_flow_is_at_hand():
     [
         ("wrok.py:run", "wrok.py is not in {folder}.", "Did you mean work.py or broken.py?"),
         ("work.py:rnu", "work.py has no 'rnu'.", "Did you mean run?"),
-        ("work.py:number", "'number' in work.py is not callable: it is a int.", None),
+        ("work.py:number", "'number' in work.py is not callable: its type is int.", None),
         ("wrok:run", "There is no module 'wrok' in {folder} or among the installed packages.", None),
         ("broken.py:run", "Importing broken.py:run failed: ZeroDivisionError: division by zero.", "broken.py line 2"),
         ("syntax.py:run", "Importing syntax.py:run failed: SyntaxError: ", "syntax.py line 1"),

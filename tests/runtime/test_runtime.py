@@ -151,7 +151,7 @@ def test_the_working_directory_is_the_source_or_the_one_asked_for(job, tmp_path)
         ("work.deep:run", 70, "there is no module 'work.deep' in {folder} or among the installed packages."),
         ("work.py:runn", 71, "work.py has no 'runn'. Did you mean run?"),
         ("work.py:xyz", 71, "work.py has no 'xyz'. There are: other, run."),
-        ("work.py:number", 71, "'number' in work.py is not callable: it is a int."),
+        ("work.py:number", 71, "'number' in work.py is not callable: its type is int."),
         ("work.py", 71, "the entrypoint 'work.py' is neither FILE.py:FUNCTION nor MODULE:FUNCTION."),
         ("", 71, "the entrypoint '' is neither FILE.py:FUNCTION nor MODULE:FUNCTION."),
     ],
