@@ -15,7 +15,7 @@ import pytest
 
 from .conftest import FOREIGN
 
-pytestmark = pytest.mark.aws_provider
+pytestmark = [pytest.mark.aws_provider, pytest.mark.slow]
 
 FLOWS = Path(__file__).parent / "flows"
 IMAGE = "lab/flows:1"

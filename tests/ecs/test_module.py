@@ -19,7 +19,7 @@ from poolform.provisioners.ecs.variables import EcsVariables
 
 from .conftest import REGION, changes
 
-pytestmark = pytest.mark.aws_provider
+pytestmark = [pytest.mark.aws_provider, pytest.mark.slow]
 
 ACCOUNT = "123456789012"
 NASTY = '${file("/etc/hostname")} %{ if true }x%{ endif } "quoted" \\ ü\n'
