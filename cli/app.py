@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _NOUNS: Mapping[str, str] = {
     "quickstart": "poolform.cli.quickstart",
     "work-pool": "poolform.cli.work_pool",
+    "init": "poolform.cli.init",
+    "apply": "poolform.cli.apply",
     "deploy": "poolform.cli.deploy",
     "deployment": "poolform.cli.deployment",
     "flow-run": "poolform.cli.flow_run",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from poolform.cli.apply import deploy_from_file
 from poolform.cli.session import Session
 from poolform.cli.view import say
 
@@ -15,10 +17,22 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def deploy(
     ctx: typer.Context,
-    entrypoint: Annotated[str, typer.Argument(metavar="FILE.py:FLOW", help="Where the flow is.", show_default=False)],
+    entrypoint: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[FILE.py:FLOW]", help="Where the flow is, if no project file says.", show_default=False
+        ),
+    ] = None,
     *,
-    name: Annotated[str, typer.Option("--name", "-n", help="What the deployment is called.", show_default=False)],
-    pool: Annotated[str, typer.Option("--pool", "-p", help="Where it runs.", show_default=False)],
+    name: Annotated[
+        list[str] | None,
+        typer.Option("--name", "-n", help="What the deployment is called; from a project file, one or more."),
+    ] = None,
+    pool: Annotated[str | None, typer.Option("--pool", "-p", help="Where it runs.", show_default=False)] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Deploy all that the project file has.")] = False,
+    file: Annotated[
+        Path | None, typer.Option("--file", "--prefect-file", help="The project file; poolform.yaml or prefect.yaml.")
+    ] = None,
     queue: Annotated[str, typer.Option("--queue", "--work-queue", "-q", help="The pool's work queue.")] = "default",
     param: Annotated[list[str] | None, typer.Option("--param", metavar="KEY=VALUE", help="A parameter.")] = None,
     job_variable: Annotated[
@@ -43,24 +57,57 @@ def deploy(
     credentials: Annotated[
         str | None, typer.Option("--credentials", metavar="BLOCK", help="Block with what the source asks for.")
     ] = None,
+    image: Annotated[
+        str | None, typer.Option("--image", metavar="NAME:TAG", help="Image to run in, built with the code in it.")
+    ] = None,
+    dockerfile: Annotated[str, typer.Option("--dockerfile", help="What to build it by; auto writes one.")] = "auto",
+    platform: Annotated[str, typer.Option("--platform", help="Platform of the image.")] = "linux/amd64",
+    build: Annotated[
+        bool | None, typer.Option("--build/--no-build", help="Build the image; if not given, unless --source is.")
+    ] = None,
+    push: Annotated[bool, typer.Option("--push/--no-push", help="Push the image that was built.")] = True,
+    registry_credentials: Annotated[
+        str | None, typer.Option("--registry-credentials", metavar="BLOCK", help="Login for pushing the image.")
+    ] = None,
     cron: Annotated[list[str] | None, typer.Option("--cron", help="Run on this cron schedule.")] = None,
     interval: Annotated[list[float] | None, typer.Option("--interval", help="Run every so many seconds.")] = None,
     rrule: Annotated[list[str] | None, typer.Option("--rrule", help="Run by this RFC 5545 rule.")] = None,
     anchor: Annotated[str | None, typer.Option("--anchor-date", help="What an interval counts from.")] = None,
     timezone: Annotated[str | None, typer.Option("--timezone", help="Of the schedules; UTC if not given.")] = None,
 ) -> None:
-    """Deploy a flow to a work pool, or change a deployment of the same flow and name."""
-    from poolform.core.runs import code, deployments
+    """Deploy a flow to a work pool, or change a deployment of the same flow and name.
+
+    Without FILE.py:FLOW, deploy what a project file has: --all of it, or by --name.
+    """
+    if entrypoint is None:
+        flags = any((param, job_variable, tag, pool, version, description, source, cron, interval, rrule))
+        deploy_from_file(ctx, names=name or [], everything=all_, file=file, flags=flags)
+        return
+    from poolform.core.errors import UsageError
+    from poolform.core.runs import code, deployments, entrypoints, images
     from poolform.core.runs.parameters import parse_assignments
     from poolform.core.runs.schedules import from_options
     from poolform.core.runs.supply import Suppliers
     from poolform.core.store import pools
 
+    if name is None or len(name) != 1 or pool is None or all_ or file:
+        raise UsageError(
+            f"To deploy {entrypoint}, Poolform needs one --name and a --pool.",
+            hint=f"poolform deploy {entrypoint} --name NAME --pool POOL",
+        )
     session = Session.of(ctx)
     with session.store.read() as tx:
         work_pool = pools.get(tx, pool)
     template = work_pool.base_job_template["variables"]
     variables = parse_assignments(job_variable or (), template, option="--job-variable")
+    if build is None:
+        build = source in {None, "image"}
+    wanted: str | images.DockerImage | None = image
+    if image and build:
+        wanted = images.DockerImage(image, dockerfile=dockerfile, platform=platform, credentials=registry_credentials)
+    order = images.order(wanted, work_pool, session.plugins, build=build)
+    if order.reference:
+        variables["image"] = order.reference
     found = code.find(
         work_pool,
         entrypoint,
@@ -75,7 +122,7 @@ def deploy(
     )
     given = {"retries": retries, "retry_delay_seconds": retry_delay, "timeout_seconds": timeout}
     plan = deployments.Plan(
-        name=name,
+        name=name[0],
         flow=found.flow,
         entrypoint=found.entrypoint,
         source=found.source,
@@ -90,6 +137,9 @@ def deploy(
         schedules=from_options(cron=cron, interval=interval, rrule=rrule, anchor_date=anchor, timezone=timezone),
     )
     deployments.check(work_pool, plan)
+    if order.image:
+        folder = entrypoints.locate(entrypoint, Path.cwd()).folder
+        order.carry_out(session.blocks, folder=folder, push=push, on_line=say)
     with session.store.write() as tx:
         saved = deployments.save(tx, work_pool, plan)
     say(f"Deployed {saved.full_name} to the work pool {pool}.", "green")

@@ -19,7 +19,7 @@ from poolform.core.store import deployments, queues, runs
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from poolform.core.runs.entrypoints import Description, Place
+    from poolform.core.runs.entrypoints import Description
     from poolform.core.runs.launchers import Json
     from poolform.core.runs.schedules import Schedule
     from poolform.core.store.database import Transaction
@@ -74,26 +74,8 @@ def save(tx: Transaction, pool: WorkPool, plan: Plan) -> Deployment:
     queue = queues.get(tx, pool.id, plan.queue)
     before = deployments.find(tx, f"{plan.flow.flow_name}/{plan.name}")
     more: dict[str, Any] = {} if plan.paused is None else {"paused": plan.paused}
-    saved = deployments.save(
-        tx,
-        flow_name=plan.flow.flow_name,
-        name=plan.name,
-        pool_id=pool.id,
-        queue_id=queue.id,
-        entrypoint=plan.entrypoint,
-        source=dict(plan.source),
-        parameters=dict(plan.parameters),
-        parameter_schema=dict(plan.flow.parameter_schema),
-        job_variables=dict(plan.job_variables),
-        options={**plan.flow.options, **plan.options},
-        tags=sorted(set(plan.tags)),
-        version=plan.version,
-        description=plan.description or plan.flow.description,
-        concurrency_limit=plan.concurrency_limit,
-        collision=plan.collision,
-        project=plan.project,
-        **more,
-    )
+    name = {"flow_name": plan.flow.flow_name, "name": plan.name}
+    saved = deployments.save(tx, **name, pool_id=pool.id, queue_id=queue.id, **columns(plan), **more)
     if before is not None and before.paused != saved.paused:
         timetables.refresh(tx, saved)
     if plan.schedules is not None:
@@ -101,13 +83,22 @@ def save(tx: Transaction, pool: WorkPool, plan: Plan) -> Deployment:
     return saved
 
 
-def source_for(pool: WorkPool, place: Place) -> dict[str, Json]:
-    """Return where a pool's jobs find the code that is at `place` here.
-
-    Jobs that run in an image know nothing of this machine's folders: their code is in the image's working directory.
-    """
-    in_image = "image" in pool.base_job_template["variables"].get("properties", {})
-    return {} if in_image else {"type": "local", "path": str(place.folder)}
+def columns(plan: Plan) -> dict[str, Any]:
+    """Return what a deployment's row says of itself: all but its name, its pool and queue, and whether it is paused."""
+    return {
+        "entrypoint": plan.entrypoint,
+        "source": dict(plan.source),
+        "parameters": dict(plan.parameters),
+        "parameter_schema": dict(plan.flow.parameter_schema),
+        "job_variables": dict(plan.job_variables),
+        "options": {**plan.flow.options, **plan.options},
+        "tags": sorted(set(plan.tags)),
+        "version": plan.version,
+        "description": plan.description or plan.flow.description,
+        "concurrency_limit": plan.concurrency_limit,
+        "collision": plan.collision,
+        "project": plan.project,
+    }
 
 
 def check_run(

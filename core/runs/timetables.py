@@ -58,19 +58,36 @@ def replace(tx: Transaction, deployment: Deployment, wanted: Sequence[Schedule])
     One that is there already (by slug, else by all that it says) stays as it is, paused or overdue; a changed one with
     a slug stays paused, and is due when it now says.
     """
-    left = stored.of_deployment(tx, deployment.id)
-    for schedule in wanted:
-        known = next((row for row in left if _is(row, schedule)), None)
-        if known is None:
-            add(tx, deployment, schedule)
-            continue
-        left.remove(known)
-        active = known.active if schedule.active is None else schedule.active
-        if active != known.active or _content(spec(known)) != _content(schedule):
+    kept, new, gone = compared(stored.of_deployment(tx, deployment.id), wanted)
+    for row, schedule in kept:
+        if differs(row, schedule):
+            active = row.active if schedule.active is None else schedule.active
             columns = {**_columns(schedule), "active": active}
-            stored.update(tx, known.id, **columns, next_at=_next(tx, deployment, schedule, active=active))
-    for row in left:
+            stored.update(tx, row.id, **columns, next_at=_next(tx, deployment, schedule, active=active))
+    for schedule in new:
+        add(tx, deployment, schedule)
+    for row in gone:
         stored.delete(tx, row.id)
+
+
+def compared(
+    known: Sequence[DeploymentSchedule], wanted: Sequence[Schedule]
+) -> tuple[list[tuple[DeploymentSchedule, Schedule]], list[Schedule], list[DeploymentSchedule]]:
+    """Return which schedules are there already, with what is wanted of them, which are new, and which are to go."""
+    gone, kept, new = list(known), [], []
+    for schedule in wanted:
+        row = next((row for row in gone if _is(row, schedule)), None)
+        if row is None:
+            new.append(schedule)
+        else:
+            gone.remove(row)
+            kept.append((row, schedule))
+    return kept, new, gone
+
+
+def differs(row: DeploymentSchedule, wanted: Schedule) -> bool:
+    """Say whether a schedule that is there has to be changed."""
+    return wanted.active not in (None, row.active) or _content(spec(row)) != _content(wanted)
 
 
 def add(tx: Transaction, deployment: Deployment, schedule: Schedule) -> DeploymentSchedule:

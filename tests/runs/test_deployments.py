@@ -9,7 +9,7 @@ import pytest
 from poolform.core.errors import InvalidValues, NotFound, NotReady, UsageError
 from poolform.core.runs import deployments
 from poolform.core.runs.deployments import Plan
-from poolform.core.runs.entrypoints import Place, describe
+from poolform.core.runs.entrypoints import describe
 from poolform.core.runs.jobs import base_job_template
 from poolform.core.store import pools, queues
 from poolform.provisioners.process import Process
@@ -100,13 +100,6 @@ def test_a_run_takes_over_what_its_deployment_asks_for(store, pool):
 def test_a_flow_that_does_not_want_its_parameters_checked_gets_what_it_is_given(store, pool):
     deployed = deploy(store, pool, replace(PLAN, options={"validate_parameters": False}, parameters={"limit": "x"}))
     deployments.check_run(pool, deployed, parameters={}, job_variables={})
-
-
-def test_code_is_where_it_is_unless_jobs_run_in_an_image(pool, tmp_path):
-    place = Place("f.py:etl", tmp_path)
-    assert deployments.source_for(pool, place) == {"type": "local", "path": str(tmp_path)}
-    template = {"job_configuration": {}, "variables": {"properties": {"image": {"type": "string"}}}}
-    assert deployments.source_for(replace(pool, base_job_template=template), place) == {}
 
 
 @pytest.mark.parametrize(
