@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import errno
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from poolform.cli.session import Session
+from poolform.cli.view import say
 from poolform.core.errors import Declined, Interrupted, PoolformError
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ _NOUNS: Mapping[str, str] = {
     "doctor": "poolform.cli.doctor",
     "version": "poolform.cli.version",
 }
+_MACHINES_FAULT = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}
 
 
 class Root(TyperGroup):
@@ -66,10 +68,14 @@ class Root(TyperGroup):
         except Exception as exc:
             if ctx.params.get("debug") or type(exc).__module__.startswith(("typer", "click")):
                 raise
-            _say(
-                f"Poolform has a fault: {type(exc).__name__}: {exc}",
-                "Run it again with `poolform --debug …` and report what it prints.",
-            )
+            if isinstance(exc, OSError) and exc.errno in _MACHINES_FAULT:
+                where = f" ({exc.filename})" if exc.filename else ""
+                _say(f"This machine is in the way: {exc.strerror}{where}.", "Put that right, then run this again.")
+            else:
+                _say(
+                    f"Poolform has a fault: {type(exc).__name__}: {exc}",
+                    "Run it again with `poolform --debug …` and report what it prints.",
+                )
             raise typer.Exit(1) from exc
 
     def _from_plugins(self, ctx: Any) -> Mapping[str, Any]:
@@ -87,9 +93,9 @@ class Root(TyperGroup):
 
 def _say(message: str, hint: str | None, *, error: bool = True) -> None:
     """Say how it ended; what a person wanted, a no or an interrupt, is no error."""
-    print(f"Error: {message}" if error else message, file=sys.stderr)  # noqa: T201
+    say(f"Error: {message}" if error else message)
     if hint:
-        print(hint, file=sys.stderr)  # noqa: T201
+        say(hint)
 
 
 app = typer.Typer(
@@ -114,12 +120,7 @@ def root(
 
 def main() -> None:
     """Run the command line; the process's exit code is design.md's."""
-    try:
-        app(prog_name="poolform")
-    except BrokenPipeError:
-        # The reader of our output, such as `head`, has enough.
-        sys.stderr.close()
-        sys.exit(0)
+    app(prog_name="poolform")
 
 
 if __name__ == "__main__":

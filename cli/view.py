@@ -43,6 +43,8 @@ def can_ask() -> bool:
 
 def say(text: str = "", style: str | None = None) -> None:
     """Tell a person something, on stderr."""
+    if sys.stderr is None:  # the shell closed it, and print would take stdout instead
+        return
     print(styled(text, style, stream=sys.stderr) if style else text, file=sys.stderr, flush=True)  # noqa: T201
 
 

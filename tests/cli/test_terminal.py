@@ -278,3 +278,13 @@ def test_closed_streams_are_no_fault(terminal, poolform):
     ):
         code, said = terminal("-c", f"{POOLFORM} {closed}", command="/bin/sh").ends()
         assert (code, "fault" in said) == (ending, False), said
+    assert poolform("work-pool", "ls", "-o", "json").json
+    quiet = terminal("-c", f"{POOLFORM} work-pool pause p 2>&-", command="/bin/sh").ends()
+    assert quiet == (0, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_disk_without_room_is_the_machines_fault(terminal):
+    full = terminal("-c", f"{POOLFORM} version > /dev/full", command="/bin/sh")
+    code, said = full.ends()
+    assert (code, said.splitlines()[0]) == (1, "Error: This machine is in the way: No space left on device.")
