@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from clouds.docker import base_image, engine, registry  # noqa: F401 - fixtures
 
 ROOT = Path(__file__).parent.parent.parent
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from clouds.docker import PASSWORD, USER, docker
 
 from poolform import DockerImage, Variables
 from poolform.core.blocks import Blocks, Document
@@ -23,14 +23,7 @@ from poolform.core.settings import Settings
 from poolform.core.store.database import open_store
 
 pytestmark = pytest.mark.docker
-USER, PASSWORD = "pusher", "s3cret-registry"
 TEMPLATE = {"job_configuration": {}, "variables": {"properties": {"image": {"type": "string"}}}}
-
-
-def docker(*arguments):
-    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def run(reference, entrypoint="flow.py:greet"):
