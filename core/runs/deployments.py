@@ -116,7 +116,8 @@ def check_run(
     if deployment.options.get("validate_parameters", True):
         together = {**deployment.parameters, **parameters}
         flow_parameters.validate(deployment.parameter_schema, together, flow=deployment.flow_name)
-    check_job_variables(pool.base_job_template, job_variables)
+    # The pool's template may have become narrower since it was deployed.
+    check_job_variables(pool.base_job_template, deployment.job_variables, job_variables, complete=True)
 
 
 def submit(

@@ -85,13 +85,15 @@ def check_template(template: Json) -> None:
         )
 
 
-def check_job_variables(template: Mapping[str, Json], values: Mapping[str, Json]) -> None:
-    """Refuse job variables of a deployment or run that the pool does not take. Raises InvalidValues.
+def check_job_variables(template: Mapping[str, Json], *overrides: Mapping[str, Json], complete: bool = False) -> None:
+    """Refuse job variables of a deployment, or of its run on top of them, that the pool does not take.
 
-    Required ones may still be missing: the pool fills them in when it is provisioned, or a run does.
+    Unless they are to be `complete`, required ones may still be missing: the pool fills them in when it is provisioned,
+    or a run does. Raises InvalidValues naming each that does not fit.
     """
-    _, found = _settle(template, values)
-    found = [problem for problem in found if not problem.endswith("is required and missing.")]
+    values, found = _settle(template, *overrides)
+    if not complete:
+        found = [problem for problem in found if not problem.endswith("is required and missing.")]
     if not found and (command := values.get("command")) is not None:
         found = [problem for problem in [_command_problem(command)] if problem]
     if found:
@@ -121,8 +123,8 @@ def build_job(pool: WorkPool, deployment: Deployment | None, run: FlowRun, *, ru
         """Where the configuration says it plainly (a platform team has fixed it), that; else the variable's value."""
         return configuration[name] if name in configuration else variables.get(name)
 
-    env = {name: value for name, value in (setting("env") or {}).items() if value is not None}
-    labels = setting("labels") or {}
+    env = {name: _text(value) for name, value in (setting("env") or {}).items() if value is not None}
+    labels = {name: _text(value) for name, value in (setting("labels") or {}).items()}
     return Job(
         key=run.key,
         name=setting("name") or run.name,
@@ -157,6 +159,11 @@ def _run_labels(pool: WorkPool, deployment: Deployment, run: FlowRun) -> dict[st
         "poolform-deployment": deployment.full_name,
         "poolform-run-id": run.id,
     }
+
+
+def _text(value: Json) -> str:
+    """Return a value of an environment, which a template may fill in from a variable of any type."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _compact(value: Json) -> str:
