@@ -57,6 +57,9 @@ def deploy(
     credentials: Annotated[
         str | None, typer.Option("--credentials", metavar="BLOCK", help="Block with what the source asks for.")
     ] = None,
+    upload: Annotated[
+        str | None, typer.Option("--upload", metavar="URL", help="Bucket to put the folder into, for jobs to fetch.")
+    ] = None,
     image: Annotated[
         str | None, typer.Option("--image", metavar="NAME:TAG", help="Image to run in, built with the code in it.")
     ] = None,
@@ -101,7 +104,7 @@ def deploy(
     template = work_pool.base_job_template["variables"]
     variables = parse_assignments(job_variable or (), template, option="--job-variable")
     if build is None:
-        build = source in {None, "image"}
+        build = source in {None, "image"} and upload is None
     wanted: str | images.DockerImage | None = image
     if image and build:
         wanted = images.DockerImage(image, dockerfile=dockerfile, platform=platform, credentials=registry_credentials)
@@ -115,6 +118,7 @@ def deploy(
         Suppliers(session.plugins, session.blocks),
         image=variables.get("image"),
         custom=tuple(session.plugins.sources),
+        upload_to=upload,
         branch=branch,
         commit=commit,
         submodules=submodules,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from poolform.core.errors import UsageError
 from poolform.core.runs import entrypoints, inline, sources
@@ -78,14 +78,18 @@ def find(
     folder: Path | None = None,
     image: str | None = None,
     custom: tuple[str, ...] = (),
+    upload_to: str | None = None,
     **options: str | bool | None,
 ) -> Code:
     """Return the code that a person means: in `folder` (else the current one), or wherever `source` says.
 
-    `source` is "image", "inline", a folder, a URL or a Source; `options` are those of `sources.of`. Raises UsageError.
+    `source` is "image", "inline", a folder, a URL or a Source; `options` are those of `sources.of`. `upload_to` is the
+    URL of a bucket that a folder's code is put into, with `credentials`, for jobs. Raises UsageError, PoolformError.
     """
     here = folder or Path.cwd()
     given = {name: value for name, value in options.items() if value}
+    if upload_to is not None:
+        return _uploaded(entrypoint, here, source, upload_to, suppliers, given)
     if source in (None, "image", "inline"):
         if given:
             raise UsageError(
@@ -117,3 +121,24 @@ def _local(pool: WorkPool, entrypoint: str, folder: Path, way: str | None, image
     place = entrypoints.locate(entrypoint, folder)
     flow = entrypoints.read(place)
     return Code(flow, place.entrypoint, source_for(pool, place, flow, way=way, image=image))
+
+
+def _uploaded(
+    entrypoint: str,
+    here: Path,
+    source: str | Path | Source | None,
+    url: str,
+    suppliers: Suppliers,
+    options: Mapping[str, Any],
+) -> Code:
+    """Read a flow from a folder, then put the folder into a bucket."""
+    from poolform.core.runs.upload import upload
+
+    credentials = options.get("credentials")
+    meant = sources.LocalStorage(here) if source is None else sources.of(source)
+    if not isinstance(meant, sources.LocalStorage) or set(options) - {"credentials"}:
+        raise UsageError("Only a folder of this machine is uploaded.", hint="Leave out --upload, or the source.")
+    place = entrypoints.locate(entrypoint, folder_of(meant, here))
+    flow = entrypoints.read(place)
+    stored = upload(place.folder, url, suppliers, credentials=credentials).to_json()
+    return Code(flow, place.entrypoint, stored)

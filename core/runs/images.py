@@ -10,17 +10,16 @@ from __future__ import annotations
 import logging
 import re
 import sys
-import tarfile
 import tempfile
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from poolform.core.errors import UsageError, nearest
 from poolform.core.runs.docker import Build, Docker, RegistryLogin
+from poolform.core.runs.packing import pack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -36,14 +35,6 @@ _HOST = r"[A-Za-z0-9.-]+(?::[0-9]+)?"
 _NAME = re.compile(rf"(?:{_HOST}/)?{_COMPONENT}(?:/{_COMPONENT})*")
 _TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
 _DOCKERFILE = ".poolform.Dockerfile"
-_LEFT_OUT = frozenset(
-    {
-        ".git", ".hg", ".svn", ".venv", "venv", ".env", ".envrc", ".netrc", "__pycache__", ".mypy_cache",
-        ".pytest_cache", ".ruff_cache", ".tox", ".nox", ".ipynb_checkpoints", "node_modules", ".terraform",
-        ".DS_Store", ".idea", ".vscode", ".aws", ".ssh", _DOCKERFILE,
-    }
-)  # fmt: skip
-_PACKED_LIMIT = 2 * 1024**3
 
 
 @runtime_checkable
@@ -153,7 +144,7 @@ class DockerImage:
                 yield Build(self.reference, context, path, flags, env=env)
             return
         with tempfile.TemporaryFile() as packed:
-            _pack(context, text, packed)
+            pack(context, packed, {_DOCKERFILE: text})
             packed.seek(0)
             yield Build(self.reference, context, _DOCKERFILE, flags, packed, env)
 
@@ -263,27 +254,6 @@ def generated_dockerfile(context: Path, base_image: str | None = None) -> str:
     if not (context / "requirements.txt").is_file() and (context / "pyproject.toml").is_file():
         lines.append("RUN python -m pip install --no-cache-dir .")
     return "\n".join(lines) + "\n"
-
-
-def _pack(context: Path, dockerfile: str, out: Any) -> None:
-    """Write the context as a tar archive, without what nobody wants in an image."""
-
-    def wanted(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
-        name = member.name.rpartition("/")[2]
-        return None if name in _LEFT_OUT or name.endswith(".pyc") else member
-
-    # docker takes its input for an archive when the first 512 bytes look like one: no extended header comes first.
-    with tarfile.open(fileobj=out, mode="w", format=tarfile.GNU_FORMAT) as archive:
-        member = tarfile.TarInfo(_DOCKERFILE)
-        member.size = len(dockerfile.encode())
-        archive.addfile(member, BytesIO(dockerfile.encode()))
-        for entry in sorted(context.iterdir()):
-            archive.add(entry, entry.name, filter=wanted)
-            if out.tell() > _PACKED_LIMIT:
-                raise UsageError(
-                    f"The folder {context} takes more than {_PACKED_LIMIT // 1024**3} GiB, too much for an image.",
-                    hint="Deploy from the folder of the code, or say in .dockerignore what to leave out.",
-                )
 
 
 def _flags(options: Mapping[str, Any]) -> tuple[list[str], dict[str, str]]:

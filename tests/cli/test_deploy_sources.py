@@ -163,6 +163,45 @@ def bucket():
     server.stop()
 
 
+def test_a_folder_of_this_machine_is_put_into_s3_once(cli, bucket, monkeypatch, tmp_path):
+    """And fetched from there, when the folder is long gone."""
+    import fsspec
+
+    for name, value in bucket.items():
+        monkeypatch.setenv(name, value)
+    for name, text in {**FILES, ".env": "s3cret"}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    keys = {"key": "AKIAEXAMPLE", "secret": "s3cret-key"}
+    assert cli("block", "create", "storage-credentials/up", "--file", "-", stdin=json.dumps(keys)).code == 0
+    where = ("flows/greet.py:greet", "--source", "flows/..", "--upload", "s3://code/up", "--credentials", "up")
+    assert [deploy(cli, *where).code for _ in range(2)] == [0, 0]
+    put = fsspec.filesystem("s3", **keys).ls("code/up")
+    assert len(put) == 1
+    shutil.rmtree(tmp_path / "flows")
+    ran = cli("deployment", "run", "greet/x", "--watch")
+    assert (ran.code, "Hello, you from main" in ran.out) == (0, True), ran.err
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "sentence"),
+    [
+        (("--upload", "s3://absent/up", "--credentials", "up"), 1, "The code cannot be put at s3://absent/up/"),
+        (("--upload", "nowhere"), 2, "'nowhere' names no bucket"),
+        (("--upload", "s3://code/up", "--source", "https://example.org/r"), 2, "Only a folder of this machine"),
+    ],
+)
+def test_what_cannot_be_uploaded_gets_a_sentence(cli, bucket, monkeypatch, tmp_path, options, code, sentence):
+    for name, value in bucket.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "greet.py").write_text("def greet(): pass")
+    keys = {"key": "AKIAEXAMPLE", "secret": "s3cret-key"}
+    assert cli("block", "create", "storage-credentials/up", "--file", "-", stdin=json.dumps(keys)).code == 0
+    done = deploy(cli, "greet.py:greet", *options)
+    assert (done.code, sentence in " ".join(done.err.split())) == (code, True), done.err
+    assert "s3cret-key" not in done.err
+
+
 def test_a_folder_in_s3(cli, bucket, monkeypatch):
     for name, value in bucket.items():
         monkeypatch.setenv(name, value)

@@ -18,6 +18,7 @@ from poolform.core.pools.contract import JobVariables
 from poolform.core.pools.records import new_record
 from poolform.core.runs import images
 from poolform.core.runs.docker import Docker
+from poolform.core.runs.packing import pack
 from poolform.core.settings import Settings
 
 TEMPLATE = {"job_configuration": {}, "variables": {"properties": {"image": {"type": "string"}}}}
@@ -127,7 +128,7 @@ def test_the_generated_dockerfile_takes_requirements_first(tmp_path):
 
 def test_what_nobody_wants_in_an_image_is_left_out(code):
     packed = BytesIO()
-    images._pack(code, "FROM x\n", packed)
+    pack(code, packed, {".poolform.Dockerfile": "FROM x\n"})
     packed.seek(0)
     with tarfile.open(fileobj=packed) as archive:
         assert archive.getnames() == [".poolform.Dockerfile", "beside.py", "flow.py"]
