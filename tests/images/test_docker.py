@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -131,3 +132,17 @@ def test_a_build_that_fails_says_with_what(code, base_image):
         DockerImage("poolform-tests-broken:1", dockerfile="Dockerfile").build(lines.append)
     assert "echo one && false" in caught.value.message + caught.value.hint
     assert "one" in "\n".join(lines)
+
+
+def test_an_image_that_knows_nothing_of_the_flow_gets_it_with_the_run(code, base_image):
+    """What `--source inline` does on a platform that runs containers; and git, in an image without it."""
+    from poolform.core.runs.inline import pack
+
+    source = json.dumps(pack(code, ["flow.py", "beside.py"]))
+    env = ("-e", "POOLFORM_ENTRYPOINT=flow.py:greet")
+    said = docker("run", "--rm", *env, "-e", f"POOLFORM_SOURCE={source}", base_image, *bootstrap_command("inline"))
+    assert "Hello, you" in said
+    source = json.dumps({"type": "git", "url": "https://git.example.org/r"})
+    command = ("docker", "run", "--rm", *env, "-e", f"POOLFORM_SOURCE={source}", base_image, *bootstrap_command("git"))
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, "install git in the image" in done.stdout) == (70, True), done.stdout + done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -184,6 +185,24 @@ def test_a_server_that_is_down_for_a_moment_is_asked_again(job, public, server):
     server.down = 1
     code, output = job(git(public.url))
     assert code == 0, output
+
+
+@pytest.mark.parametrize(("stopped_by", "code"), [("timeout", 73), ("SIGTERM", 74)])
+def test_a_job_can_be_stopped_while_it_waits_for_its_code(tmp_path, stopped_by, code):
+    """A server that takes calls and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/r.git"
+        environ = {**os.environ, "POOLFORM_ENTRYPOINT": "work.py:run", "POOLFORM_SOURCE": json.dumps(git(url))}
+        environ["POOLFORM_SCRATCH"] = str(tmp_path)
+        environ |= {"POOLFORM_TIMEOUT_SECONDS": "1"} if stopped_by == "timeout" else {}
+        command = (sys.executable, "-m", "poolform.runtime")
+        with subprocess.Popen(command, env=environ, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+            with silent.accept()[0]:  # it is asking
+                if stopped_by == "SIGTERM":
+                    process.terminate()
+                output = process.communicate(timeout=20)[0]
+    assert process.returncode == code, output
+    assert not list(tmp_path.glob("poolform-code-*")), "fetched code was left behind"
 
 
 @pytest.fixture
