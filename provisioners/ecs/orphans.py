@@ -88,13 +88,8 @@ def _keys(clients: Clients, pool_id: str) -> Iterator[Orphan]:
 def _network(ec2: Any, variables: EcsVariables, pool_id: str) -> Iterator[Orphan]:
     """Yield what is in the network; all of it was tagged in the very call that made it."""
     ours = [{"Name": "tag:poolform-pool-id", "Values": [pool_id]}]
-    with _permitted():
-        for group in ec2.describe_security_groups(Filters=ours)["SecurityGroups"]:
-            if group["GroupName"] != "default":
-                yield Orphan("aws_security_group.jobs", group["GroupId"])
-    with _permitted():
-        for rule in ec2.describe_security_group_rules(Filters=ours)["SecurityGroupRules"]:
-            yield Orphan("aws_vpc_security_group_egress_rule.jobs", rule["SecurityGroupRuleId"])
+    if not variables.security_group_ids:
+        yield from _security_group(ec2, ours)
     if variables.vpc_id is not None:
         return
     with _permitted():
@@ -111,6 +106,19 @@ def _network(ec2: Any, variables: EcsVariables, pool_id: str) -> Iterator[Orphan
         yield from _routes(ec2.describe_route_tables(Filters=ours)["RouteTables"], addresses)
     if variables.subnets == "private":
         yield from _nat(ec2, ours)
+
+
+def _security_group(ec2: Any, ours: list[dict[str, Any]]) -> Iterator[Orphan]:
+    with _permitted():
+        for group in ec2.describe_security_groups(Filters=ours)["SecurityGroups"]:
+            if group["GroupName"] == "default":
+                continue
+            yield Orphan("aws_security_group.jobs", group["GroupId"])
+            # By its content: AWS gives every group such a rule, which is removed only after the group was made.
+            mine = [{"Name": "group-id", "Values": [group["GroupId"]]}]
+            for rule in ec2.describe_security_group_rules(Filters=mine)["SecurityGroupRules"]:
+                if rule["IsEgress"] and rule["IpProtocol"] == "-1" and rule.get("CidrIpv4") == "0.0.0.0/0":
+                    yield Orphan("aws_vpc_security_group_egress_rule.jobs", rule["SecurityGroupRuleId"])
 
 
 def _routes(tables: list[dict[str, Any]], subnets: dict[str, str]) -> Iterator[Orphan]:

@@ -151,7 +151,7 @@ BY_TYPE: Mapping[str, tuple[Permission, ...]] = {
     "aws_vpc_security_group_egress_rule": _on(
         "*",
         "ec2:AuthorizeSecurityGroupEgress ec2:CreateTags ec2:DeleteTags ec2:DescribeSecurityGroupRules "
-        "ec2:RevokeSecurityGroupEgress",
+        "ec2:ModifySecurityGroupRules ec2:RevokeSecurityGroupEgress",
     ),
 }
 

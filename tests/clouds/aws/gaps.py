@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from clouds.aws.accounts import ACCOUNT
 from clouds.aws.wire import AwsError
@@ -39,3 +40,12 @@ def _log_group(request: Request) -> Any:
     if group is None:
         raise AwsError("ResourceNotFoundException", "The specified log group does not exist.")
     return group
+
+
+def body(request: Request) -> bytes:
+    """What moto is handed: the request, with what AWS would take for granted spelt out."""
+    if request.name == "ec2:ModifySecurityGroupRules":
+        rules = {key.rsplit(".", 1)[0] for key, value in request.params.items() if value == "-1" and "Protocol" in key}
+        ports = {f"{rule}.{end}": "-1" for rule in rules for end in ("FromPort", "ToPort")}
+        return urlencode({"Action": request.action, **ports, **request.params}).encode()
+    return request.body

@@ -130,9 +130,10 @@ class Proxy:
             seen["type"] = {key.lower(): value for key, value in headers}.get("content-type", "text/plain")
             seen["headers"] = headers
 
-        inner = {**environ, "wsgi.input": io.BytesIO(request.body)}
+        body = gaps.body(request)
+        inner = {**environ, "wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}
         app = self._moto.get_application(inner)
-        inner["wsgi.input"] = io.BytesIO(request.body)
+        inner["wsgi.input"] = io.BytesIO(body)
         chunks = app(inner, start)
         try:
             body = b"".join(chunks)
