@@ -74,8 +74,8 @@ class Suppliers:
     def fetched(self, source: Mapping[str, Json]) -> Iterator[Path]:
         """Yield a folder with the source's code, for as long as this lasts. Raises UsageError when it cannot be had."""
         supply = self.supply(source)
-        if supply.type == "local":
-            yield Path(str(supply.source["path"]))
+        if supply.type in _AS_IT_IS:
+            yield Path(str(supply.source.get("path") or "."))
             return
         way = import_module(f"poolform.runtime.fetch_{supply.type}")
         at_once = ((),) if supply.type == "git" else ()  # somebody waits for the answer: no second tries

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 
 import pytest
 from clouds.git import TOKEN, serve
@@ -142,6 +145,36 @@ def test_a_few_files_travel_with_the_run(cli, tmp_path):
     assert done.code == 0, done.err
     shutil.rmtree(tmp_path / "flows")
     assert "Hello, you from main" in cli("deployment", "run", "greet/x", "--watch").out
+
+
+def test_from_source_in_a_script(cli, server, shared, tmp_path):
+    """A private repository by its block, and a folder; what is wrong is said with what to do about it."""
+    repository = server.make("private/scripted", FILES)
+    assert cli("block", "create", "git-credentials/script", "--file", "-", stdin=json.dumps({"token": TOKEN})).code == 0
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "alone.py").write_text("def alone(): print('found')")
+    (tmp_path / "script.py").write_text(f"""
+from poolform import GitRepository, deploy, flow
+repository = GitRepository({repository.url!r}, credentials="script")
+remote = flow.from_source(repository, "flows/greet.py:greet")
+print(remote.name, remote.deploy("scripted", "here", parameters={{"name": "script"}}, tags=["a"]))
+print(deploy(flow.from_source("code", "alone.py:alone").to_deployment("scripted"), work_pool_name="here"))
+try:
+    flow.from_source(GitRepository({repository.url!r}), "flows/greet.py:greet")
+except Exception as exc:
+    print(exc, *exc.__notes__)
+""")
+    env = {**os.environ, "POOLFORM_HOME": str(shared / "home"), "TF_CLI_CONFIG_FILE": str(shared / "empty.rc")}
+    done = subprocess.run(
+        [sys.executable, "script.py"], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[:2] == ["greet greet/scripted", "['alone/scripted']"]
+    assert "is private, or not there" in lines[2]
+    assert "poolform block create git-credentials/NAME" in lines[2]
+    assert "Hello, script from main" in cli("deployment", "run", "greet/scripted", "--watch").out
+    assert "found" in cli("deployment", "run", "alone/scripted", "--watch").out
 
 
 @pytest.fixture(scope="module")

@@ -6,16 +6,20 @@ import json
 import subprocess
 import sys
 import types
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
+from poolform import Variables
 from poolform.core.blocks import Blocks, Document
 from poolform.core.errors import NotFound, PluginError, UsageError
-from poolform.core.plugins import Plugin, Plugins, hookimpl
-from poolform.core.runs import inline, sources
+from poolform.core.plugins import Plugin, Plugins, hookimpl, load_plugins
+from poolform.core.pools.records import new_record
+from poolform.core.runs import code, inline, sources
 from poolform.core.runs.credentials import GitCredentials
+from poolform.core.runs.entrypoints import Place, read
 from poolform.core.runs.launchers import Job
 from poolform.core.runs.sources import GitRepository, LocalStorage, RemoteStorage
 from poolform.core.runs.supply import SECRET, Suppliers, archive_of
@@ -219,8 +223,6 @@ def test_files_over_the_limit_are_refused_with_both_numbers(tmp_path):
 
 
 def test_reading_a_flow_says_which_of_the_folders_files_it_took(tmp_path):
-    from poolform.core.runs.entrypoints import Place, read
-
     (tmp_path / "parts").mkdir()
     for name, text in {
         "flow.py": "import parts.one, json\ndef run(): pass",
@@ -236,3 +238,27 @@ def test_naming_sources_imports_nothing_heavy():
     code = "import sys, poolform.core.runs.sources; print({'pydantic', 'fsspec', 'git', 'boto3'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path("/"))
     assert done.stdout.strip() == "set()"
+
+
+@pytest.fixture
+def pools():
+    """A pool on this machine, and one whose jobs run in images."""
+    here = new_record("here", load_plugins(Settings.from_environment({})).pool_type("process"), Variables())
+    template = {"job_configuration": {}, "variables": {"properties": {"image": {"type": "string"}}}}
+    return here, replace(here, name="cloud", base_job_template=template)
+
+
+def test_how_code_of_this_machine_comes_to_a_job(pools, tmp_path):
+    here, cloud = pools
+    (tmp_path / "flow.py").write_text("def run(): pass")
+    place = Place("flow.py:run", tmp_path)
+    flow = read(place)
+    assert code.source_for(here, place, flow) == {"type": "local", "path": str(tmp_path)}
+    assert code.source_for(cloud, place, flow)["type"] == "inline"
+    assert code.source_for(cloud, place, flow, image="mine:1") == {}
+    assert code.source_for(cloud, place, flow, way="image") == {}
+    assert code.source_for(here, place, flow, way="inline")["type"] == "inline"
+    installed = replace(flow, files=())
+    assert code.source_for(cloud, place, installed) == {}, "a package of the image"
+    with pytest.raises(UsageError, match="Jobs of the work pool cloud run in images, and see no folder"):
+        code.source_for(cloud, place, flow, way="local")

@@ -101,6 +101,13 @@ def test_submodules_come_along_when_asked_for(job, server, public):
     assert code == 71, output
 
 
+def test_only_some_directories_of_a_large_repository(job, server):
+    files = {"flows/work.py": FLOW, "flows/beside.py": "WORD = 'one'\n", "large/data.txt": "no", "top.txt": "yes"}
+    repository = server.make(f"{job.kind}-large", files)
+    code, output = job(git(repository.url, directories=["flows"]), entrypoint="flows/work.py:run")
+    assert (code, "data: yes\n" in output) == (0, True), output
+
+
 def test_a_private_repository_with_its_token(job, private):
     code, output = job(git(private.url), {"username": "any", "password": TOKEN}, GIT_TRACE="1", GIT_CURL_VERBOSE="1")
     assert code == 0, output
