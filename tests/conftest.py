@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shlex
 import shutil
 import socket
 import subprocess
@@ -16,7 +17,26 @@ from pathlib import Path
 
 import pytest
 
+from poolform.core.errors import TerraformError
+from poolform.core.settings import Settings
 from poolform.core.store.database import open_store
+from poolform.core.terraform.locate import locate
+
+
+def pytest_configure(config):
+    """Put the embedded Terraform on PATH where there is no other, so that nothing is left untried on such a machine."""
+    if shutil.which("terraform"):
+        return
+    folder = Path(tempfile.mkdtemp(prefix="poolform-terraform-"))
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    try:
+        program = locate(Settings.from_environment({"POOLFORM_HOME": str(folder)}), {}).program
+    except TerraformError:
+        return  # and those who need it skip
+    command = " ".join(shlex.quote(word) for word in program)
+    (folder / "terraform").write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+    (folder / "terraform").chmod(0o755)
+    os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ['PATH']}"
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -27,6 +28,9 @@ class BenchLauncher(Launcher):
 
     def __init__(self, benches):
         self._benches = [Path(bench) for bench in benches]
+
+    def runtime_command(self):
+        return (sys.executable, "-m", "poolform.runtime")
 
     def launch(self, job):
         folder = self._benches[job.configuration["bench"]] / job.key
@@ -66,9 +70,10 @@ class BenchLauncher(Launcher):
         return LogPage(lines, max(end, start), done)
 
     def cancel(self, handle):
-        if Path(handle).is_dir():
-            (Path(handle) / "cancelled").touch()
-            self._signal(Path(handle), signal.SIGTERM)
+        folder = Path(handle)
+        if folder.is_dir() and not (folder / "cancelled").exists():
+            (folder / "cancelled").touch()  # since when, also when it is cancelled again
+        self._signal(folder, signal.SIGTERM)
 
     def remove(self, handle):
         shutil.rmtree(handle, ignore_errors=True)
