@@ -2,75 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import os
-import stat
-import subprocess
-import sys
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from .conftest import FOREIGN
+from .person import FLOWS, IMAGE, Person
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = [pytest.mark.aws_provider, pytest.mark.slow]
-
-FLOWS = Path(__file__).parent / "flows"
-IMAGE = "lab/flows:1"
-# Terraform, but for the record: what it was called with, and each plan file that it ever saved.
-RECORDER = """\
-#!/bin/sh
-record={record}
-printf '%s\\n' "$*" >> "$record/argv"
-{terraform} "$@"
-code=$?
-for plan in plan.bin "$PWD/plan.bin"; do
-  [ -f "$plan" ] && cp "$plan" "$record/plan.$$.$(basename "$PWD")"
-done
-exit $code
-"""
-
-
-@dataclass
-class Person:
-    """Somebody at a command line, with a home and the account's administrator's credentials."""
-
-    folder: Path
-    environment: dict[str, str]
-    said: list[str] = field(default_factory=list)
-
-    def __call__(self, *arguments, expect=0):
-        done = subprocess.run(
-            (sys.executable, "-m", "poolform.cli.app", *arguments),
-            cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False,
-            stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-        self.said.append(done.stdout + done.stderr)
-        assert done.returncode == expect, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-        return done
-
-    def json(self, *arguments, expect=0):
-        return json.loads(self(*arguments, "-o", "json", expect=expect).stdout)
-
-    def last_run(self):
-        return self.json("flow-run", "ls", "--limit", "1")[0]
-
-
-def person(root, aws, cli_config):
-    record = root / "record"
-    record.mkdir()
-    recorder = root / "terraform-on-record"
-    terraform = subprocess.run(("sh", "-c", "command -v terraform"), capture_output=True, text=True, check=True)
-    recorder.write_text(RECORDER.format(record=record, terraform=terraform.stdout.strip()))
-    recorder.chmod(recorder.stat().st_mode | stat.S_IXUSR)
-    mine = {key: value for key, value in os.environ.items() if not key.startswith((*FOREIGN, "POOLFORM_"))}
-    environment = {
-        **mine, **aws.environment, "POOLFORM_HOME": str(root / "home"), "TF_CLI_CONFIG_FILE": str(cli_config),
-        "POOLFORM_TERRAFORM": str(recorder),
-    }  # fmt: skip
-    return Person(FLOWS, environment)
 
 
 @dataclass
@@ -96,7 +39,7 @@ class Story:
 @pytest.fixture(scope="module")
 def story(aws, cli_config, tmp_path_factory):
     root = tmp_path_factory.mktemp("story")
-    me = person(root, aws, cli_config)
+    me = Person.at(root, aws.environment, cli_config).on_record()
     aws.tasks.images[IMAGE] = FLOWS
     aws.tasks.memory_scale = 0.25
     told = Story(me, root, [], aws.inventory())
@@ -138,17 +81,13 @@ def run(me, name, code):
 
 
 def cancelled(me, aws):
-    watching = subprocess.Popen(
-        (sys.executable, "-m", "poolform.cli.app", "deployment", "run", "sleeps/n", "--watch"),
-        cwd=me.folder, env=me.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+    watching = me.start("deployment", "run", "sleeps/n", "--watch")
     deadline = time.monotonic() + 60
     while not any(aws.tasks.get(arn).shown["lastStatus"] == "RUNNING" for arn in aws.tasks.alive()):
         assert time.monotonic() < deadline, "the task never ran"
         time.sleep(0.1)
     me("flow-run", "cancel", me.last_run()["id"])
-    said, _ = watching.communicate(timeout=90)
+    said = "".join(watching.communicate(timeout=90))
     return {**me.last_run(), "said": said, "tasks": aws.tasks.alive()}
 
 
