@@ -203,11 +203,11 @@ def test_a_job_can_be_stopped_while_it_waits_for_its_code(tmp_path, stopped_by, 
         environ["POOLFORM_SCRATCH"] = str(tmp_path)
         environ |= {"POOLFORM_TIMEOUT_SECONDS": "1"} if stopped_by == "timeout" else {}
         command = (sys.executable, "-m", "poolform.runtime")
-        with subprocess.Popen(command, env=environ, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
-            with silent.accept()[0]:  # it is asking
-                if stopped_by == "SIGTERM":
-                    process.terminate()
-                output = process.communicate(timeout=20)[0]
+        process = subprocess.Popen(command, env=environ, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+        with process, silent.accept()[0]:  # it is asking
+            if stopped_by == "SIGTERM":
+                process.terminate()
+            output = process.communicate(timeout=20)[0]
     assert process.returncode == code, output
     assert not list(tmp_path.glob("poolform-code-*")), "fetched code was left behind"
 
