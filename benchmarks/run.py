@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-NAMES = ("cli_start", "provision", "process_pool", "dispatch")
+NAMES = ("cli_start", "provision", "process_pool", "dispatch", "schedules")
 
 
 def main() -> None:
