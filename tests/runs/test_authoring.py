@@ -161,7 +161,8 @@ def runs(poolform, *more):
     return poolform("flow-run", "ls", "-o", "json", *more).json
 
 
-def test_serving_needs_no_pool_runs_what_is_due_and_stops_cleanly(script, poolform, home):
+def test_serving_needs_no_pool_runs_what_is_due_and_stops_cleanly(script, poolform, home, store_url, monkeypatch):
+    monkeypatch.setenv("POOLFORM_DATABASE_URL", store_url)
     serving = script("""
         serve(etl.to_deployment("served", interval=1, parameters={"day": 1}), long.to_deployment("served"), limit=2)
     """, wait=False)  # fmt: skip

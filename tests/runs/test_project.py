@@ -72,7 +72,8 @@ needs_terraform = pytest.mark.skipif(shutil.which("terraform") is None, reason="
 
 
 @needs_terraform
-def test_applying_shows_asks_and_makes_all_of_it(write, poolform):
+def test_applying_shows_asks_and_makes_all_of_it(write, poolform, store_url, monkeypatch):
+    monkeypatch.setenv("POOLFORM_DATABASE_URL", store_url)
     write(PROJECT)
     planned = poolform("apply", "--plan")
     assert planned.code == 4
