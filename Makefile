@@ -46,6 +46,10 @@ lint: $(STAMP)   ## ruff, mypy --strict, terraform fmt
 	@if command -v terraform >/dev/null; then \
 	  find tests examples templates -name '*.tf' -print0 | xargs -0 -r terraform fmt -check; fi
 
+docs: $(STAMP)   ## write the reference, then build the site, strictly
+	$(BIN)/python docs/reference.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 fix: $(STAMP)    ## mend what ruff can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -53,4 +57,4 @@ fix: $(STAMP)    ## mend what ruff can mend
 bench: $(STAMP)  ## measure, with the rival and the limit in the same run
 	$(BIN)/python benchmarks/run.py
 
-.PHONY: help quickstart test test-all test-wheel lint fix bench
+.PHONY: help quickstart test test-all test-wheel lint docs fix bench

@@ -9,8 +9,8 @@ can't prove that the real cloud accepts it.
     LAB = schema("acme/lab", resources={"lab_cluster": {"name": Required("string"), "id": Computed("string")}})
 
     def test_resumes(standin):                     # the fixture of poolform.testing.fixtures
-        lab = standin(LAB, behaviour={"lab_cluster": Resource(unique=("name",))})
-        lab.cloud.inject(fail("create", "lab_cluster"))
+        cloud = standin(LAB, behaviour={"lab_cluster": Resource(unique=("name",))})
+        cloud.inject(fail("create", "lab_cluster"))
         ...
 """
 

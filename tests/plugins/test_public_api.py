@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import inspect
 import subprocess
@@ -14,6 +13,10 @@ from pathlib import Path
 
 from poolform.core.plugins import Hooks
 from poolform.core.pools.contract import CONTRACT
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "docs"))
+
+from signatures import attributes, bases, methods, signature
 
 SNAPSHOT = Path(__file__).with_name("public_api.txt")
 MODULES = ("poolform", "poolform.testing.fixtures", "poolform.testing", "poolform.testing.standin")
@@ -24,9 +27,7 @@ NAMES = {"poolform.testing.fixtures": ("StandinFactory", "standin", "throwaway_h
 def describe():
     """Return all that is public, one name a line, sorted."""
     lines = [f"contract {CONTRACT}", "", "# hooks"]
-    lines += [
-        f"def {name}{_signature(getattr(Hooks, name))}" for name in sorted(vars(Hooks)) if name.startswith("pool")
-    ]
+    lines += [f"def {name}{signature(getattr(Hooks, name))}" for name in sorted(vars(Hooks)) if name.startswith("pool")]
     for module_name in MODULES:
         module = __import__(module_name, fromlist=["_"])
         lines += ["", f"# {module_name}"]
@@ -38,84 +39,19 @@ def describe():
 
 def _described(name, value):
     if inspect.isclass(value):
-        bases = ", ".join(base.__name__ for base in value.__bases__ if base is not object)
-        yield f"class {name}({bases})" if bases else f"class {name}"
-        yield from (f"    {line}" for line in sorted(set(_members(value))))
+        yield f"class {name}{bases(value)}"
+        members = [declared for _, declared in attributes(value)]
+        members += [_rule(name) or declared for name, declared, _ in methods(value)]
+        yield from (f"    {member}" for member in sorted(set(members)))
     elif inspect.isfunction(value):
-        yield f"def {name}{_signature(value)}"
+        yield f"def {name}{signature(value)}"
     else:  # pytest's fixtures, and what is made of functions
         yield f"{name}: {type(value).__name__}"
 
 
-def _members(cls):
-    """Yield what a class and its bases of ours offer: attributes with their defaults, methods with their signatures."""
-    for owner in cls.__mro__:
-        if owner.__module__.startswith("poolform"):
-            annotations = inspect.get_annotations(owner)
-            for name, annotation in annotations.items():
-                if not name.startswith("_") and name != "model_config" and not name.isupper():
-                    yield f"{name}: {annotation}{_default(cls, name)}"
-            for name, value in vars(owner).items():
-                if name not in annotations:
-                    yield from _member(cls, name, value)
-
-
-def _member(cls, name, value):
-    made = dataclasses.is_dataclass(cls) or any(base.__module__.startswith("pydantic") for base in cls.__mro__)
-    is_ours = getattr(value, "__module__", "").startswith("poolform")
-    if name.startswith("_") and (made or name not in ("__init__", "__call__") or not is_ours):
-        return
-    if name.startswith("test_"):
-        yield f"rule {name.removeprefix('test_').replace('_', ' ')}"
-    elif isinstance(value, property):
-        yield f"{name}: {inspect.signature(value.fget).return_annotation}, read only"
-    elif isinstance(value, classmethod | staticmethod):
-        yield f"{type(value).__name__} {name}{_signature(value.__func__)}"
-    elif inspect.isfunction(value):
-        yield f"def {name}{_signature(value)}"
-    elif "fixture" in type(value).__name__.lower():
-        yield f"fixture {name}"
-
-
-def _default(cls, name):
-    if dataclasses.is_dataclass(cls) and name in cls.__dataclass_fields__:
-        field = cls.__dataclass_fields__[name]
-        if field.default is not dataclasses.MISSING:
-            return f" = {_plain(field.default)}"
-        return " = …" * (field.default_factory is not dataclasses.MISSING)
-    field = getattr(cls, "model_fields", {}).get(name)
-    if field is not None:
-        return "" if field.is_required() else f" = {_plain(field.get_default(call_default_factory=True))}"
-    return f" = {_plain(getattr(cls, name))}" if hasattr(cls, name) else ""
-
-
-def _plain(value):
-    """Return a default as it is written, where that is short and the same on every machine."""
-    is_plain = value is None or isinstance(value, str | int | float | tuple)
-    return Text(repr(value) if is_plain else "…")
-
-
-class Text(str):
-    """Text that stands in a signature as it is, without quotes."""
-
-    __slots__ = ()
-
-    def __repr__(self):
-        return str(self)
-
-
-def _signature(function):
-    signature = inspect.signature(function)
-    empty = inspect.Signature.empty
-    parameters = [
-        parameter.replace(
-            default=empty if parameter.default is empty else _plain(parameter.default),
-            annotation=empty if parameter.annotation is empty else Text(parameter.annotation),
-        )
-        for parameter in signature.parameters.values()
-    ]
-    returns = signature.return_annotation
-    return signature.replace(parameters=parameters, return_annotation=returns if returns is empty else Text(returns))
+def _rule(name):
+    """Return what a test of a contract is called there; its arguments are fixtures of the kit's own."""
+    return f"rule {name.removeprefix('test_').replace('_', ' ')}" if name.startswith("test_") else ""
 
 
 def described_elsewhere():
