@@ -77,9 +77,11 @@ def make_environment(folder):
 def command_line(environment, folder):
     """Return a function that runs `poolform …` of an environment, in a folder."""
 
+    program = (environment / "bin" / "python", "-m", "poolform.cli.app")
+
     def run(*args, stdin=None):
         done = subprocess.run(
-            [environment / "bin" / "python", "-m", "poolform.cli.app", *map(str, args)],
+            [*program, *map(str, args)],
             input=stdin or "",
             capture_output=True,
             text=True,
@@ -89,6 +91,7 @@ def command_line(environment, folder):
         )
         return SimpleNamespace(code=done.returncode, out=done.stdout, err=done.stderr)
 
+    run.start = lambda *args: subprocess.Popen([*program, *args], stderr=subprocess.PIPE, text=True, cwd=folder)
     return run
 
 
@@ -180,6 +183,14 @@ def test_its_pools_can_be_destroyed_when_it_is_gone(run, environment, tmp_path):
         refused = run("work-pool", verb, "p")
         assert refused.code == 2, refused.err
         assert "The pool type lab of the work pool p is not here: the plugin lab 0.3.0 brought it." in refused.err
+    worker = run.start("worker", "start")
+    try:
+        run("deployment", "run", "count/here")
+        said = "p: The pool type lab of the work pool p is not here: the plugin lab 0.3.0 brought it. Trying again in "
+        assert any(said in line for line in worker.stderr)
+    finally:
+        worker.terminate()
+        worker.communicate(timeout=30)
     gone = run("work-pool", "deprovision", "p", "--yes")
     assert gone.code == 0, gone.err
     assert "Warning: the plugin lab 0.3.0 is not installed, so jobs that still run" in gone.err

@@ -70,6 +70,7 @@ class Supervisor:
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._reader, False)
         os.set_blocking(self._writer, False)
+        self._name = pool_id  # of the pool, as soon as it was read
         self._halves: tuple[Launching, Following] | None = None
         self._thread = threading.Thread(target=self._run, name=f"supervise {pool_id}", daemon=True)
         self._thread.start()
@@ -163,6 +164,7 @@ class Supervisor:
             pool = pools.by_id(tx, self.pool_id)
         if pool is None:
             return None
+        self._name = pool.name
         if self._halves is None or self._halves[0].pool != pool:
             try:
                 launcher = self.charge.launchers(pool)
@@ -270,8 +272,7 @@ class Supervisor:
 
     def _report(self, message: str) -> None:
         pause = self._trouble.fail()
-        name = self._halves[0].pool.name if self._halves else self.pool_id
-        self.charge.listener.trouble(name, f"{message} Trying again in {pause:.1f} s.")
+        self.charge.listener.trouble(self._name, f"{message} Trying again in {pause:.1f} s.")
 
     def _ring(self) -> None:
         with suppress(BlockingIOError):  # it has been rung often enough

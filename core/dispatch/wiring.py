@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from poolform.core.dispatch.tasks import Listener
 from poolform.core.dispatch.worker import Worker
 from poolform.core.errors import NotReady
-from poolform.core.pools.records import connection_of, credential_of
+from poolform.core.pools.records import connection_of, credential_of, type_of
 from poolform.core.runs.bootstrap import runtime_command
 from poolform.core.runs.jobs import build_job
 from poolform.core.runs.supply import Suppliers
@@ -33,7 +33,7 @@ class Wiring:
 
     def launcher(self, pool: WorkPool) -> Launcher:
         """Return the launcher of a pool. Raises NotFound without its plugin, NotReady without its infrastructure."""
-        registered = self._plugins.pool_type(pool.type)
+        registered = type_of(self._plugins, pool)
         connection = connection_of(pool)
         if connection is None:
             raise NotReady(

@@ -199,9 +199,10 @@ def delete(tx: Transaction, pool_id: str, *, with_deployments: bool = False) -> 
     ]
     if deployed and not with_deployments:
         raise NotReady(
-            f"Work pool {pool.name} is used by {len(deployed)} deployments: {', '.join(deployed[:5])}"
-            f"{', …' if len(deployed) > 5 else ''}.",
-            hint="Deploy them to another pool or delete them first: poolform deployment delete FLOW/NAME",
+            f"Work pool {pool.name} is used by {len(deployed)} deployment{'' if len(deployed) == 1 else 's'}: "
+            f"{', '.join(deployed[:5])}{', …' if len(deployed) > 5 else ''}.",
+            hint="Deploy them to another pool first, or delete them too: "
+            f"poolform work-pool delete {pool.name} --with-deployments",
         )
     cancel_scheduled(tx, pool_id=pool_id, reason=f"work pool {pool.name} was deleted")
     tx.execute("DELETE FROM work_pools WHERE id = :id", {"id": pool_id})

@@ -99,7 +99,8 @@ def delete(tx: Transaction, queue: WorkQueue) -> None:
     used = tx.execute("SELECT count(*) AS n FROM deployments WHERE queue_id = :queue", {"queue": queue.id})[0]["n"]
     if used:
         raise NotReady(
-            f"Work queue {queue.name} is used by {used} deployments.", hint="Deploy them to another queue first."
+            f"Work queue {queue.name} is used by {used} deployment{'' if used == 1 else 's'}.",
+            hint="Deploy them to another queue first.",
         )
     default = get(tx, queue.pool_id)
     tx.execute(

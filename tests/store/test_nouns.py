@@ -94,7 +94,7 @@ def test_a_pool_in_use_is_not_deleted(store):
     with store.write() as tx:
         pools.update(tx, pool.id, state="not-provisioned")
     make_deployment(store, pool)
-    with store.write() as tx, pytest.raises(NotReady, match="used by 1 deployments: etl/nightly"):
+    with store.write() as tx, pytest.raises(NotReady, match="used by 1 deployment: etl/nightly"):
         pools.delete(tx, pool.id)
     run = submit(store, pool)
     with store.write() as tx:
