@@ -126,8 +126,8 @@ def test_hcl_looking_text_stays_text(run, home, text):
 @pytest.mark.parametrize(
     ("slug", "said"),
     [
-        ("lacks-variable", r"plugin wrong: the pool type lacks-variable: template main\.tf\.j2 line 2: .*no attribute 'colour'"),
-        ("wrong-outputs", r"plugin wrong: the pool type wrong-outputs: outputs\.tf lacks cluster, against WrongOutputs\."),
+        ("lacks-variable", r"plugin wrong: the pool type lacks-variable: template main\.tf\.j2 line 2: .*'colour'"),
+        ("wrong-outputs", r"plugin wrong: the pool type wrong-outputs: outputs\.tf lacks cluster, against Wrong"),
         ("no-provider", r"provider poolform-tests/nowhere.*\nThe provider could not be downloaded: check the network"),
     ],
 )
