@@ -47,8 +47,10 @@ def issued(connection: Connection) -> Sequence[str]:
 def mint(connection: Connection) -> Credential:
     """Make a key and return it: AWS shows its secret this once."""
     user = _user(connection)
+    # Asked once: AWS would answer a repetition, after a lost answer, with another key.
+    iam = session.Clients(connection.settings["region"], attempts=1)["iam"]
     with session.sentences(f"Creating a key for {user}"):
-        key = _iam(connection).create_access_key(UserName=user)["AccessKey"]
+        key = iam.create_access_key(UserName=user)["AccessKey"]
     data = {
         "aws_access_key_id": key["AccessKeyId"],
         "aws_secret_access_key": key["SecretAccessKey"],

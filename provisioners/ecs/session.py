@@ -31,8 +31,10 @@ DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperat
 class Clients:
     """boto3 clients of one identity, each made once. Thread-safe."""
 
-    def __init__(self, region: str, credential: Credential | None = None, *, role: str | None = None) -> None:
-        self._region, self._credential, self._role = region, credential, role
+    def __init__(
+        self, region: str, credential: Credential | None = None, *, role: str | None = None, attempts: int = 4
+    ) -> None:
+        self._region, self._credential, self._role, self._attempts = region, credential, role, attempts
         self._clients: dict[str, Any] = {}
         self._session: Any = None
         # Making clients is not thread-safe in boto3; using them is.
@@ -58,7 +60,7 @@ class Clients:
         with self._lock:
             if service not in self._clients:
                 self._session = self._session or self._open()
-                self._clients[service] = self._session.client(service, config=_config())
+                self._clients[service] = self._session.client(service, config=_config(self._attempts))
             return self._clients[service]
 
     def close(self) -> None:
@@ -124,13 +126,13 @@ def _boto3() -> Any:
     return boto3
 
 
-def _config() -> Any:
+def _config(attempts: int = 4) -> Any:
     from botocore.config import Config
 
     return Config(
         connect_timeout=5,
         read_timeout=30,
-        retries={"mode": "standard", "total_max_attempts": 4},
+        retries={"mode": "standard", "total_max_attempts": attempts},
         max_pool_connections=16,
         user_agent_extra="poolform",
     )
