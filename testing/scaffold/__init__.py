@@ -2,7 +2,8 @@
 
 It is here, beside the contracts, because the two change together. `package/` is that package as it would be for the
 name `acorn`, which nothing else in it is called, and so a template without a template language: Jinja, HCL and GitHub's
-`${{ }}` may stand in it as they are. Its files end in `.in`, so that nobody takes them for modules of ours.
+`${{ }}` may stand in it as they are. Its files end in `.in`, so that nobody takes them for modules of ours, and `dot-`
+begins the names of those that will be hidden, which setuptools would leave out of the wheel.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ class Names:
 def package_files(names: Names) -> Mapping[str, str]:
     """Return the text of each file of a new package, by its path in it."""
     source = files(__name__) / "package"
-    return {names.put_into(path): names.put_into(text) for path, text in _read(source, "")}
+    return {names.put_into(path.replace("dot-", ".")): names.put_into(text) for path, text in _read(source, "")}
 
 
 def write(names: Names, folder: Path) -> list[Path]:
