@@ -17,7 +17,7 @@ from poolform.provisioners.ecs.launcher import EcsLauncher
 from poolform.provisioners.ecs.pool_type import EcsPush
 from poolform.provisioners.ecs.session import Clients
 
-pytestmark = pytest.mark.aws_provider
+pytestmark = [pytest.mark.aws_provider, pytest.mark.slow]
 
 SLEEP = "import time; print('up', flush=True); time.sleep(600)"
 

@@ -10,7 +10,7 @@ from poolform.provisioners.ecs.pool_type import EcsPush
 from poolform.provisioners.ecs.session import Clients
 from poolform.testing.launchers import LauncherContract
 
-pytestmark = pytest.mark.aws_provider
+pytestmark = [pytest.mark.aws_provider, pytest.mark.slow]
 
 
 class TestEcsLauncher(LauncherContract):

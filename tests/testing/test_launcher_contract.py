@@ -22,6 +22,8 @@ from poolform.testing.launchers import LauncherContract
 from poolform.testing.launchers.launching import Launching
 from poolform.testing.launchers.platform import Platform
 
+pytestmark = pytest.mark.slow
+
 # Outlives the launcher that started it; forwards the first SIGTERM to the job and kills it half a second later.
 SUPERVISOR = """
 import json, os, signal, subprocess, sys, time

@@ -9,6 +9,7 @@ import sys
 import xml.etree.ElementTree as ET
 from typing import Annotated, Literal
 
+import pytest
 from hypothesis import given
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
@@ -17,6 +18,8 @@ from poolform.core.runs.launchers import Launcher
 from poolform.testing.pool_types import PoolTypeContract
 from poolform.testing.pool_types.rendering import sampled
 from poolform.testing.standin import Blocks, Computed, Optional, Required, Resource, schema
+
+pytestmark = pytest.mark.slow
 
 LAB = schema(
     "acme/lab",
