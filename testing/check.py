@@ -23,7 +23,6 @@ from poolform.core.plugins import GROUP, Plugin, Plugins
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from types import ModuleType
 
 _NEEDED = ("pytest", "hypothesis", "grpc", "msgpack")
 _CONFTEST = "pytest_plugins = {plugins!r}\n"
@@ -87,7 +86,8 @@ def run(package: str) -> Report:
         cases = classes(modules)
     except Exception as exc:
         raise PluginError(package, f"its conformance cannot be imported: {type(exc).__name__}: {exc}.") from exc
-    tried = _tried(package, modules, cases)
+    tried = _tried(package, modules, cases) if cases else _Tried()
+    tried.kept += 1  # it loads
     if not any(_is_about_launchers(case) for case in cases.values()) and _pool_types(modules):
         home = _conformance_name(modules[0])
         tried.shortfalls.append(
@@ -121,10 +121,13 @@ def classes(modules: Sequence[str]) -> dict[str, type]:
 
 
 def _modules(package: str) -> list[str]:
-    """Return the modules of a plugin, by the name of its distribution, of an entry point, or by import path."""
+    """Return what a plugin registers, by the name of its distribution, of an entry point, or by import path.
+
+    Each is a module or, as entry points have it, `module:object`.
+    """
     entry_points = metadata.entry_points(group=GROUP)
     of_package = [
-        entry_point.value.partition(":")[0]
+        entry_point.value
         for entry_point in entry_points
         if package == entry_point.name or (entry_point.dist and _same(package, entry_point.dist.name))
     ]
@@ -152,6 +155,7 @@ def _exists(module: str) -> bool:
 
 
 def _conformance_name(module: str) -> str:
+    module = module.partition(":")[0]
     return f"{module.rpartition('.')[0] or module}.conformance"
 
 
@@ -163,7 +167,7 @@ def _loaded(modules: Sequence[str]) -> Plugins:
     plugins = Plugins()
     for module in modules:
         try:
-            plugin: ModuleType = import_module(module)
+            plugin: object = metadata.EntryPoint(module, module, GROUP).load()
         except Exception as exc:  # noqa: BLE001 - a stranger's module may raise anything at import
             plugins.report(PluginError(module, f"it cannot be imported: {type(exc).__name__}: {exc}."))
         else:

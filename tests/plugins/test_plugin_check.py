@@ -58,6 +58,34 @@ def test_every_rule_that_a_package_breaks_is_named(poolform, fog):
     } <= found
 
 
+def test_a_plugin_without_pool_types_has_only_to_load(poolform):
+    examples = Path(__file__).parents[2] / "examples" / "plugins"
+    result = poolform("plugin", "check", "allowed_regions", PYTHONPATH=examples)
+    assert result.code == 0, result.err
+    assert result.err == "allowed_regions keeps 1 rule and falls short of none.\n"
+
+
+def test_an_entry_point_may_name_an_object(poolform, fog, tmp_path):
+    fog(
+        "plugin.py",
+        "@hookimpl\ndef poolform_pool_types():",
+        "class Plugin:\n    @hookimpl\n    def poolform_pool_types(self):",
+    )
+    fog(
+        "plugin.py",
+        '    """Bring the pool type."""\n    return [FogPoolType]',
+        "        return [FogPoolType]\n\n\nplugin = Plugin()",
+    )
+    fog("plugin.py", 'slug = "fog"', 'slug = "fog"\n    contract = 2')
+    about = tmp_path / "poolform-fog" / "poolform_fog-1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: poolform-fog\nVersion: 1\n")
+    (about / "entry_points.txt").write_text("[poolform]\nfog = poolform_fog.plugin:plugin\n")
+    result = poolform("plugin", "check", "poolform-fog", PYTHONPATH=fog.folder)
+    assert result.code == 1
+    assert "it is written for contract 2" in result.out
+
+
 def test_a_package_that_does_not_load_says_why(poolform, fog):
     fog("plugin.py", 'slug = "fog"', 'slug = "fog"\n    contract = 2')
     result = poolform("plugin", "check", "poolform_fog.plugin", PYTHONPATH=fog.folder)
