@@ -31,6 +31,9 @@ class Story:
     clean: object = None
     drifted: object = None
     mended: object = None
+    keyless: object = None
+    rekeyed: object = None
+    keys: list = field(default_factory=list)
     gone: object = None
     during: dict = field(default_factory=dict)
     after: dict = field(default_factory=dict)
@@ -47,7 +50,7 @@ def story(aws, cli_config, tmp_path_factory):
         "work-pool", "create", "p", "--type", "ecs:push", "--provision-infra", "--yes", "--set", "credentials=key"
     )
     told.during = aws.inventory()
-    told.secrets += launcher_secrets(told.during)
+    told.secrets += launcher_secrets()
     told.again = me("work-pool", "provision-infra", "p", "--yes")
     told.pool = me.json("work-pool", "inspect", "p")
     for name in ("greet", "fails", "eats", "sleeps"):
@@ -61,13 +64,24 @@ def story(aws, cli_config, tmp_path_factory):
     logs.put_retention_policy(logGroupName=group, retentionInDays=1)
     told.drifted = me("work-pool", "drift", "p", expect=4)
     told.mended = me("work-pool", "provision-infra", "p", "--yes")
+    revoke_by_hand(aws, told.pool["id"])
+    told.keyless = me("work-pool", "drift", "p", expect=None)
+    told.rekeyed = me("work-pool", "provision-infra", "p", "--yes")
+    told.keys = launcher_secrets()
+    told.secrets += told.keys
     told.gone = me("work-pool", "deprovision", "p", "--yes")
     told.after = aws.inventory()
     aws.tasks.memory_scale = 1.0
     return told
 
 
-def launcher_secrets(inventory):
+def revoke_by_hand(aws, pool_id):
+    iam, user = aws.client("iam"), f"poolform-p-launcher-{pool_id}"
+    for key in iam.list_access_keys(UserName=user)["AccessKeyMetadata"]:
+        iam.delete_access_key(UserName=user, AccessKeyId=key["AccessKeyId"])
+
+
+def launcher_secrets():
     from moto.iam.models import iam_backends
 
     users = iam_backends["123456789012"]["aws"].users.values()
@@ -100,7 +114,6 @@ def test_the_plan_says_what_will_be_made_and_who_asks(story):
 
 
 def test_a_second_time_there_is_nothing_to_do_and_no_second_key(story):
-    assert len(story.secrets) == 1
     assert len(story.during["access keys"]) == len(story.before["access keys"]) + 1
 
 
@@ -140,6 +153,14 @@ def test_drift_is_none_until_somebody_changes_something_by_hand(story):
 def test_provisioning_again_puts_it_right(story):
     assert "log group" in story.mended.stderr
     assert "successfully provisioned" in story.mended.stderr
+
+
+def test_a_key_that_somebody_revoked_is_noticed_and_made_anew(story):
+    assert story.keyless.returncode == 4
+    assert "UnrecognizedClientException" in story.keyless.stdout + story.keyless.stderr
+    assert len(story.keys) == 1
+    assert "Create a key for the pool's launcher" in story.rekeyed.stderr
+    assert len(set(story.secrets)) == 2
 
 
 def test_nothing_of_ours_is_left_in_the_account(story):

@@ -1,0 +1,227 @@
+"""Every resource dies in every way, and the next run ends where an undisturbed one does."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import pytest
+from clouds.aws.faults import Fault
+from clouds.aws.wire import AwsError
+
+from .person import Person, kill_tree
+from .test_docs import compare, table
+
+pytestmark = [pytest.mark.aws_provider, pytest.mark.slow]
+
+VARIABLES = (
+    "credentials=key", "subnets=private", "zones=1", "encryption=kms",
+    'task_policies=["arn:aws:iam::123456789012:policy/flows"]',
+)  # fmt: skip
+MOST_ROUNDS = 60
+
+
+def named(part):
+    return lambda request: part in str(request.params)
+
+
+# The call that makes each resource; `where` tells apart those that the same call makes.
+MAKES = {
+    "aws_cloudwatch_log_group.jobs": ("logs:CreateLogGroup", None),
+    "aws_default_security_group.closed": ("ec2:RevokeSecurityGroupEgress", None),
+    "aws_ecr_lifecycle_policy.images": ("ecr:PutLifecyclePolicy", None),
+    "aws_ecr_repository.images": ("ecr:CreateRepository", None),
+    "aws_ecs_cluster.this": ("ecs:CreateCluster", None),
+    "aws_ecs_cluster_capacity_providers.this": ("ecs:PutClusterCapacityProviders", None),
+    "aws_eip.nat": ("ec2:AllocateAddress", None),
+    "aws_iam_policy.launcher": ("iam:CreatePolicy", None),
+    "aws_iam_role.execution": ("iam:CreateRole", named("-execution-")),
+    "aws_iam_role.task": ("iam:CreateRole", named("-task-")),
+    "aws_iam_role_policy.execution": ("iam:PutRolePolicy", None),
+    "aws_iam_role_policy_attachment.task": ("iam:AttachRolePolicy", None),
+    "aws_iam_user.launcher": ("iam:CreateUser", None),
+    "aws_iam_user_policy_attachment.launcher": ("iam:AttachUserPolicy", None),
+    "aws_internet_gateway.this": ("ec2:CreateInternetGateway", None),
+    "aws_internet_gateway.this, attached": ("ec2:AttachInternetGateway", None),
+    "aws_kms_alias.this": ("kms:CreateAlias", None),
+    "aws_kms_key.this": ("kms:CreateKey", None),
+    "aws_kms_key_policy.this": ("kms:PutKeyPolicy", None),
+    "aws_nat_gateway.this": ("ec2:CreateNatGateway", None),
+    "aws_route.jobs": ("ec2:CreateRoute", named("NatGatewayId")),
+    "aws_route.nat": ("ec2:CreateRoute", named("igw-")),
+    "aws_route_table.jobs": ("ec2:CreateRouteTable", lambda request: "-nat'" not in str(request.params)),
+    "aws_route_table.nat": ("ec2:CreateRouteTable", named("-nat'")),
+    "aws_route_table_association.jobs": ("ec2:AssociateRouteTable", None),
+    "aws_security_group.jobs": ("ec2:CreateSecurityGroup", None),
+    "aws_subnet.jobs": ("ec2:CreateSubnet", lambda request: "-nat'" not in str(request.params)),
+    "aws_subnet.nat": ("ec2:CreateSubnet", named("-nat'")),
+    "aws_vpc.this": ("ec2:CreateVpc", None),
+    "aws_vpc_endpoint.s3": ("ec2:CreateVpcEndpoint", None),
+    "aws_vpc_security_group_egress_rule.jobs": ("ec2:AuthorizeSecurityGroupEgress", None),
+    "the launcher's key": ("iam:CreateAccessKey", None),
+}
+WAYS = {
+    "refused": "the call is refused",
+    "refused after": "it is done, and answered with an error",
+    "killed": "power cut between the object and the state",
+    "interrupted": "Ctrl-C while it is being made",
+    "throttled": "the call is throttled, twice",
+}
+PEACE = "left in peace"
+
+
+@dataclass
+class Trial:
+    """How a pool got there in spite of one kind of trouble."""
+
+    struck: set = field(default_factory=set)
+    rounds: int = 0
+    shape: dict = field(default_factory=dict)
+    keys: int = 0
+    drift: int = -1
+    left: dict = field(default_factory=dict)
+    told: str = ""
+
+
+class Trouble:
+    """Strikes the pools of one person, whoever else uses the account."""
+
+    def __init__(self, aws, way, me):
+        self.aws, self.way, self.me, self.process = aws, way, me, None
+        self.left = dict(MAKES)
+        self.struck = set()
+        self.mine = me.environment["AWS_ACCESS_KEY_ID"]
+
+    def arm(self):
+        for address in list(self.left):
+            action, where = self.left[address]
+            self.aws.faults.add(self._fault(address, action, where))
+
+    def _fault(self, address, action, where):
+        def hits(request):
+            mine = request.access_key == self.mine and address in self.left
+            if not mine or (where is not None and not where(request)):
+                return False
+            if self.way != "throttled" or address in self.struck:
+                del self.left[address]
+            self.struck.add(address)
+            return True
+
+        refused = AwsError("InvalidInputException", f"stand-in trouble with {address}")
+        slow = AwsError("RequestLimitExceeded" if action.startswith("ec2:") else "ThrottlingException", "Rate exceeded")
+        kinds = {
+            "refused": Fault(action, "error", error=refused, where=hits),
+            "refused after": Fault(action, "error-after", error=refused, where=hits),
+            "killed": Fault(action, "call-after", hook=lambda _: kill_tree(self.process.pid), where=hits),
+            "interrupted": Fault(action, "call-after", hook=lambda _: self._interrupt(), where=hits),
+            "throttled": Fault(action, "error", error=slow, where=hits, times=2),
+        }
+        return kinds[self.way]
+
+    def _interrupt(self):
+        self.process.send_signal(signal.SIGINT)
+
+
+def attempt(aws, way, me):
+    trouble, trial = Trouble(aws, way, me), Trial()
+    if way != PEACE:
+        trouble.arm()
+    command = ["work-pool", "create", "p", "--type", "ecs:push", "--provision-infra", "--yes"]
+    command += [word for variable in VARIABLES for word in ("--set", variable)]
+    while trial.rounds < MOST_ROUNDS:
+        trial.rounds += 1
+        trouble.process = me.start(*command)
+        out, err = trouble.process.communicate(timeout=300)
+        trial.told += f"\n--- {way}, round {trial.rounds}: {trouble.process.returncode}\n{out[-2000:]}\n{err[-4000:]}"
+        if trouble.process.returncode == 0:
+            break
+        if "p" in me("work-pool", "ls").stdout.split():
+            command = ["work-pool", "provision-infra", "p", "--yes"]
+    else:
+        return trial
+    trial.struck = trouble.struck
+    pool_id = me.json("work-pool", "inspect", "p")["id"]
+    trial.shape, trial.keys = shape(aws, pool_id), keys_of(pool_id)
+    trial.drift = me("work-pool", "drift", "p", expect=None).returncode
+    trial.told += me("work-pool", "deprovision", "p", "--yes", expect=None).stderr[-3000:]
+    trial.left = shape(aws, pool_id)
+    return trial
+
+
+def shape(aws, pool_id):
+    """How many things of each kind bear the pool's id, by name or by tag."""
+    from moto.ec2.models import ec2_backends
+    from moto.kms.models import kms_backends
+
+    ec2, kms = ec2_backends["123456789012"]["eu-west-1"], kms_backends["123456789012"]["eu-west-1"]
+    tagged = {tag["resource_id"] for tag in ec2.describe_tags() if tag["value"] == pool_id}
+    tagged |= {key for key in kms.keys if pool_id in str(kms.tagger.get_tag_dict_for_resource(key))}
+    found = {kind: sum(pool_id in name or name in tagged for name in names) for kind, names in aws.inventory().items()}
+    return {kind: number for kind, number in found.items() if number}
+
+
+def keys_of(pool_id):
+    from moto.iam.models import iam_backends
+
+    users = iam_backends["123456789012"]["aws"].users.values()
+    return sum(len(user.access_keys) for user in users if user.name.endswith(pool_id))
+
+
+@pytest.fixture(scope="module")
+def trials(aws, cli_config, tmp_path_factory):
+    """A pool for each kind of trouble, and one that is left in peace, all at once."""
+    everything = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+    aws.client("iam").create_policy(PolicyName="flows", PolicyDocument=json.dumps(everything))
+
+    def go(way):
+        folder = tmp_path_factory.mktemp(re.sub(r"\W", "-", way))
+        credentials = aws.user(f"somebody-{folder.name}", everything)
+        # Five attempts, not the provider's twenty-five: what is refused for good should be so soon.
+        return attempt(aws, way, Person.at(folder, credentials, cli_config, AWS_MAX_ATTEMPTS="5"))
+
+    with ThreadPoolExecutor(3) as threads:
+        started = {way: threads.submit(go, way) for way in (PEACE, *WAYS)}
+    aws.faults.clear()
+    return {way: trial.result() for way, trial in started.items()}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_resource_was_struck(trials, way):
+    # A group is born with a rule like ours; where that one was adopted, ours was never made.
+    adopted = {"aws_vpc_security_group_egress_rule.jobs"}
+    assert MAKES.keys() - trials[way].struck <= adopted, trials[way].told
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_same_infrastructure_is_there_in_the_end(trials, way):
+    assert trials[way].shape == trials[PEACE].shape, trials[way].told
+
+
+@pytest.mark.parametrize("way", [PEACE, *WAYS])
+def test_there_is_one_key(trials, way):
+    assert trials[way].keys == 1, trials[way].told
+
+
+@pytest.mark.parametrize("way", [PEACE, *WAYS])
+def test_nothing_drifts(trials, way):
+    assert trials[way].drift == 0, trials[way].told
+
+
+@pytest.mark.parametrize("way", [PEACE, *WAYS])
+def test_deprovisioning_leaves_nothing(trials, way):
+    assert trials[way].left == {}, trials[way].told
+
+
+def test_the_documentation_shows_what_was_seen(trials):
+    rows = [
+        (address if " " in address else f"`{address}`", *(mark(trials[way], address) for way in WAYS))
+        for address in MAKES
+    ]
+    compare("crashes", table(("resource", *WAYS.values()), *rows))
+
+
+def mark(trial, address):
+    return "mended" if address in trial.struck or "egress_rule" in address else "not tried"
