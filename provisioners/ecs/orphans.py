@@ -13,10 +13,14 @@ from poolform.core.pools.contract import Orphan
 from poolform.provisioners.ecs import session
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from poolform.provisioners.ecs.session import Clients
     from poolform.provisioners.ecs.variables import EcsVariables
+
+    Ours = Callable[[str, str], list[dict[str, Any]]]
+
+_TAG = "poolform-pool-id"
 
 
 def find(variables: EcsVariables, pool_id: str) -> Iterator[Orphan]:
@@ -77,9 +81,11 @@ def _keys(clients: Clients, pool_id: str) -> Iterator[Orphan]:
             yield from (Orphan("aws_kms_alias.this", name) for name in names if name.endswith(f"-{pool_id}"))
     with _permitted():
         found = clients["resourcegroupstaggingapi"].get_resources(
-            TagFilters=[{"Key": "poolform-pool-id", "Values": [pool_id]}], ResourceTypeFilters=["kms:key"]
+            TagFilters=[{"Key": _TAG, "Values": [pool_id]}], ResourceTypeFilters=["kms:key"]
         )
         for resource in found["ResourceTagMappingList"]:
+            if {"Key": _TAG, "Value": pool_id} not in resource["Tags"]:
+                continue
             key = kms.describe_key(KeyId=resource["ResourceARN"])["KeyMetadata"]
             if key["KeyState"] == "Enabled":  # not one that waits for its deletion
                 yield Orphan("aws_kms_key.this", key["KeyId"])
@@ -87,38 +93,47 @@ def _keys(clients: Clients, pool_id: str) -> Iterator[Orphan]:
 
 def _network(ec2: Any, variables: EcsVariables, pool_id: str) -> Iterator[Orphan]:
     """Yield what is in the network; all of it was tagged in the very call that made it."""
-    ours = [{"Name": "tag:poolform-pool-id", "Values": [pool_id]}]
+
+    def ours(method: str, key: str) -> list[dict[str, Any]]:
+        """Ask for what bears the pool's id, and look again: what is adopted may be destroyed one day."""
+        found = getattr(ec2, method)(Filters=[{"Name": f"tag:{_TAG}", "Values": [pool_id]}])[key]
+        return [item for item in found if {"Key": _TAG, "Value": pool_id} in item.get("Tags", ())]
+
     if not variables.security_group_ids:
         yield from _security_group(ec2, ours)
     if variables.vpc_id is not None:
         return
     with _permitted():
-        yield from (Orphan("aws_vpc.this", vpc["VpcId"]) for vpc in ec2.describe_vpcs(Filters=ours)["Vpcs"])
+        yield from (Orphan("aws_vpc.this", vpc["VpcId"]) for vpc in ours("describe_vpcs", "Vpcs"))
     with _permitted():
-        for gateway in ec2.describe_internet_gateways(Filters=ours)["InternetGateways"]:
+        for gateway in ours("describe_internet_gateways", "InternetGateways"):
             yield Orphan("aws_internet_gateway.this", gateway["InternetGatewayId"])
     with _permitted():
-        subnets = ec2.describe_subnets(Filters=ours)["Subnets"]
+        subnets = ours("describe_subnets", "Subnets")
         jobs = sorted((s for s in subnets if not _is_nat(s)), key=lambda subnet: subnet["AvailabilityZone"])
         addresses = {s["SubnetId"]: f'jobs["{s["AvailabilityZone"]}"]' for s in jobs[: variables.zones]}
         addresses |= {s["SubnetId"]: "nat" for s in subnets if _is_nat(s)}
         yield from (Orphan(f"aws_subnet.{address}", subnet) for subnet, address in addresses.items())
-        yield from _routes(ec2.describe_route_tables(Filters=ours)["RouteTables"], addresses)
+        yield from _routes(ours("describe_route_tables", "RouteTables"), addresses)
     if variables.subnets == "private":
-        yield from _nat(ec2, ours)
+        yield from _nat(ours)
 
 
-def _security_group(ec2: Any, ours: list[dict[str, Any]]) -> Iterator[Orphan]:
+def _security_group(ec2: Any, ours: Ours) -> Iterator[Orphan]:
     with _permitted():
-        for group in ec2.describe_security_groups(Filters=ours)["SecurityGroups"]:
+        for group in ours("describe_security_groups", "SecurityGroups"):
             if group["GroupName"] == "default":
                 continue
             yield Orphan("aws_security_group.jobs", group["GroupId"])
             # By its content: AWS gives every group such a rule, which is removed only after the group was made.
             mine = [{"Name": "group-id", "Values": [group["GroupId"]]}]
             for rule in ec2.describe_security_group_rules(Filters=mine)["SecurityGroupRules"]:
-                if rule["IsEgress"] and rule["IpProtocol"] == "-1" and rule.get("CidrIpv4") == "0.0.0.0/0":
+                if rule["GroupId"] == group["GroupId"] and _lets_all_out(rule):
                     yield Orphan("aws_vpc_security_group_egress_rule.jobs", rule["SecurityGroupRuleId"])
+
+
+def _lets_all_out(rule: dict[str, Any]) -> bool:
+    return bool(rule["IsEgress"]) and rule["IpProtocol"] == "-1" and rule.get("CidrIpv4") == "0.0.0.0/0"
 
 
 def _routes(tables: list[dict[str, Any]], subnets: dict[str, str]) -> Iterator[Orphan]:
@@ -133,16 +148,15 @@ def _routes(tables: list[dict[str, Any]], subnets: dict[str, str]) -> Iterator[O
                 yield Orphan(f"aws_route_table_association.{subnets[subnet]}", f"{subnet}/{table_id}")
 
 
-def _nat(ec2: Any, ours: list[dict[str, Any]]) -> Iterator[Orphan]:
+def _nat(ours: Ours) -> Iterator[Orphan]:
     with _permitted():
-        for address in ec2.describe_addresses(Filters=ours)["Addresses"]:
-            yield Orphan("aws_eip.nat", address["AllocationId"])
+        yield from (Orphan("aws_eip.nat", item["AllocationId"]) for item in ours("describe_addresses", "Addresses"))
     with _permitted():
-        for gateway in ec2.describe_nat_gateways(Filters=ours)["NatGateways"]:
+        for gateway in ours("describe_nat_gateways", "NatGateways"):
             if gateway["State"] in ("pending", "available"):
                 yield Orphan("aws_nat_gateway.this", gateway["NatGatewayId"])
     with _permitted():
-        for endpoint in ec2.describe_vpc_endpoints(Filters=ours)["VpcEndpoints"]:
+        for endpoint in ours("describe_vpc_endpoints", "VpcEndpoints"):
             if endpoint["State"].lower() in ("pending", "available"):
                 yield Orphan("aws_vpc_endpoint.s3", endpoint["VpcEndpointId"])
 
