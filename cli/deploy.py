@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,13 @@ from poolform.cli.session import Session
 from poolform.cli.view import say
 
 app = typer.Typer(add_completion=False)
+
+
+class Collision(StrEnum):
+    """What becomes of a run that is due while a deployment is full; the names are Prefect's."""
+
+    enqueue = "ENQUEUE"
+    cancel_new = "CANCEL_NEW"
 
 
 @app.command()
@@ -45,7 +53,15 @@ def deploy(
     retry_delay: Annotated[float | None, typer.Option("--retry-delay", help="Seconds between tries.")] = None,
     timeout: Annotated[float | None, typer.Option("--timeout", help="Seconds that a run may take.")] = None,
     concurrency_limit: Annotated[
-        int | None, typer.Option("--concurrency-limit", min=0, help="Most runs at a time.")
+        int | None, typer.Option("--concurrency-limit", "-cl", min=0, help="Most runs at a time.")
+    ] = None,
+    collision_strategy: Annotated[
+        Collision | None,
+        typer.Option(
+            "--collision-strategy",
+            case_sensitive=False,
+            help="What becomes of one run more: it waits (ENQUEUE, if not given), or is cancelled.",
+        ),
     ] = None,
     source: Annotated[
         str | None,
@@ -98,6 +114,10 @@ def deploy(
             f"To deploy {entrypoint}, Poolform needs one --name and a --pool.",
             hint=f"poolform deploy {entrypoint} --name NAME --pool POOL",
         )
+    if collision_strategy is not None and concurrency_limit is None:
+        raise UsageError(
+            "--collision-strategy says what happens at a limit, and there is none.", hint="Add --concurrency-limit N."
+        )
     session = Session.of(ctx)
     with session.store.read() as tx:
         work_pool = pools.get(tx, pool)
@@ -138,6 +158,7 @@ def deploy(
         version=version,
         description=description,
         concurrency_limit=concurrency_limit,
+        collision="cancel-new" if collision_strategy is Collision.cancel_new else "enqueue",
         schedules=from_options(cron=cron, interval=interval, rrule=rrule, anchor_date=anchor, timezone=timezone),
     )
     deployments.check(work_pool, plan)

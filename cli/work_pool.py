@@ -136,6 +136,19 @@ def clear_concurrency_limit(ctx: typer.Context, name: Name) -> None:
     say(f"The work pool {name} has no limit now.")
 
 
+@app.command("slots")
+def slots(ctx: typer.Context, name: Name, output: Output = Format.text) -> None:
+    """Show which runs take the slots of a pool: since when, and which worker looks after them."""
+    from poolform.cli.slots import show_slots
+    from poolform.core.store import pools
+    from poolform.core.store import slots as stored
+
+    with Session.of(ctx).store.read() as tx:
+        pool = pools.get(tx, name)
+        taken, waiting = stored.taken(tx, pool.id), stored.waiting(tx, pool.id)
+    show_slots(name, pool.concurrency_limit, taken, waiting, output)
+
+
 @app.command("delete")
 def delete(
     ctx: typer.Context,

@@ -96,6 +96,21 @@ def clear_concurrency_limit(ctx: typer.Context, name: Name, pool: Pool) -> None:
     say(f"The work queue {name} of {pool} has no limit now.")
 
 
+@app.command("slots")
+def slots(ctx: typer.Context, name: Name, pool: Pool, output: Output = Format.text) -> None:
+    """Show which runs take the slots of a queue: since when, and which worker looks after them."""
+    from poolform.cli.slots import show_slots
+    from poolform.core.store import pools, queues
+    from poolform.core.store import slots as stored
+
+    with Session.of(ctx).store.read() as tx:
+        found = pools.get(tx, pool)
+        queue = queues.get(tx, found.id, name)
+        taken = stored.taken(tx, found.id, queue_id=queue.id)
+        waiting = stored.waiting(tx, found.id, queue_id=queue.id)
+    show_slots(name, queue.concurrency_limit, taken, waiting, output)
+
+
 @app.command("pause")
 def pause(ctx: typer.Context, name: Name, pool: Pool) -> None:
     """Stop launching runs of a queue."""

@@ -145,7 +145,7 @@ def _next(tx: Transaction, lanes: Collection[str], room: _Room, now: float, only
                 if room.queues.get(lane, 1) > 0
                 for run in _due(tx, lane, full, now, room.pool, only)
             ),
-            key=lambda run: (run.scheduled_at, run.created_at),
+            key=lambda run: (run.scheduled_at, run.created_at, run.id),
         )
         placed = [run for run in due if room.take(run)]
         if placed or not due:
@@ -167,7 +167,9 @@ def _due(tx: Transaction, queue_id: str, full: Sequence[str], now: float, most: 
         values["only"] = only
         conditions.append("r.id = :only")
     skip = " FOR UPDATE OF r SKIP LOCKED" if tx.dialect == "postgresql" else ""
-    sql = f"{runs.SELECT} WHERE {' AND '.join(conditions)} ORDER BY r.scheduled_at LIMIT :most{skip}"
+    sql = (
+        f"{runs.SELECT} WHERE {' AND '.join(conditions)} ORDER BY r.scheduled_at, r.created_at, r.id LIMIT :most{skip}"
+    )
     return [read(FlowRun, row) for row in tx.execute(sql, values)]
 
 

@@ -616,3 +616,45 @@ def test_a_paused_queue_holds_its_runs_and_a_deleted_one_passes_them_on(alone, d
     assert (missing.code, "has no work queue named defalt.\nDid you mean default?" in missing.err) == (2, True)
     assert alone("work-queue", "delete", "default", "--pool", "here", "--yes").code != 0
     assert worker.stop() == 0
+
+
+def test_slots_say_who_takes_them_and_a_full_deployment_cancels_what_is_new(alone, deploy, background, tmp_path):
+    flag = tmp_path / "go"
+    code = f"""
+        @flow
+        def f():
+            while not os.path.exists({str(flag)!r}):
+                time.sleep(0.05)
+        """
+    limited = ("--concurrency-limit", "1", "--collision-strategy")
+    name = deploy(code, *limited, "cancel_new")
+    shown = alone("deployment", "inspect", name, "-o", "json").json
+    assert (shown["concurrency_limit"], shown["collision"]) == (1, "cancel-new")
+    wrong = alone("deploy", "flows.py:f", "--name", "x", "--pool", "here", "--collision-strategy", "ENQUEUE")
+    assert (wrong.code, "Add --concurrency-limit N." in wrong.err) == (2, True)
+    assert alone("work-queue", "set-concurrency-limit", "default", "3", "--pool", "here").code == 0
+    assert alone("work-pool", "slots", "here", "-o", "json").json == {
+        "name": "here",
+        "limit": None,
+        "taken": 0,
+        "free": None,
+        "waiting": 0,
+        "slots": [],
+    }
+    worker = background("worker", "start", "--name", "w")
+    first = alone("deployment", "run", name).out.strip()
+    worker.says("running")
+    second = alone("deployment", "run", name).out.strip()
+    worker.says("cancelled: its deployment's limit of 1 runs was reached")
+    found = alone("work-queue", "slots", "default", "--pool", "here", "-o", "json").json
+    assert (found["limit"], found["taken"], found["free"], found["waiting"]) == (3, 1, 2, 0)
+    (slot,) = found["slots"]
+    assert (slot["id"], slot["deployment"], slot["queue"], slot["worker"]) == (first, name, "default", "w")
+    text = alone("work-pool", "slots", "here")
+    assert first[:12] in text.out
+    assert "no limit; 0 runs due and waiting." in text.err
+    flag.touch()
+    worker.says("completed")
+    assert alone("flow-run", "inspect", second, "-o", "json").json["state"] == "cancelled"
+    assert alone("work-pool", "slots", "here").err.startswith("No run takes a slot of here.")
+    assert worker.stop() == 0

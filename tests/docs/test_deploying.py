@@ -14,7 +14,7 @@ import pytest
 pytestmark = pytest.mark.skipif(shutil.which("terraform") is None, reason="no terraform on PATH")
 
 
-@pytest.mark.parametrize("name", ["deploy", "schedules", "project-files"])
+@pytest.mark.parametrize("name", ["deploy", "schedules", "project-files", "limits"])
 def test_following_the_page(page, name):
     page(f"deployments/{name}.md", {}).follow()
 
