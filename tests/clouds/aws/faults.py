@@ -1,75 +1,12 @@
-"""Trouble on request: what goes wrong, for which calls, how often."""
+"""What AWS says when it is asked for trouble."""
 
 from __future__ import annotations
 
-import fnmatch
-import threading
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from clouds.aws.wire import AwsError
+from clouds.faults import Fault, Faults
 
-from clouds.aws.wire import AwsError, Request
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-Kind = Literal["error", "error-after", "drop", "drop-after", "lag", "call", "call-after"]
-
-
-@dataclass
-class Fault:
-    """One rule. `action` is a pattern such as `ecs:*`; `times` counts down, None is for ever; the first `skip` pass.
-
-    error: refuse with `error` instead of doing it.       error-after: do it, then refuse.
-    drop: hang up instead of doing it.                    drop-after: do it, then hang up.
-    lag: wait `seconds` first.                            call, call-after: run `hook` before, or after, doing it.
-    """
-
-    action: str
-    kind: Kind
-    error: AwsError | None = None
-    seconds: float = 0.0
-    hook: Callable[[Request], None] | None = None
-    where: Callable[[Request], bool] | None = None
-    times: int | None = 1
-    skip: int = 0
-    hits: int = field(default=0, init=False)
-
+__all__ = ["BROKEN", "REFUSED", "THROTTLED", "Fault", "Faults"]
 
 THROTTLED = AwsError("ThrottlingException", "Rate exceeded")
 BROKEN = AwsError("InternalServerError", "The stand-in was asked to break here.", 500)
 REFUSED = AwsError("InvalidParameterException", "The stand-in was asked to refuse this.")
-
-
-class Faults:
-    """The rules in force. Thread-safe."""
-
-    def __init__(self) -> None:
-        self._rules: list[Fault] = []
-        self._lock = threading.Lock()
-
-    def add(self, fault: Fault) -> Fault:
-        with self._lock:
-            self._rules.append(fault)
-        return fault
-
-    def clear(self) -> None:
-        with self._lock:
-            self._rules.clear()
-
-    def matching(self, request: Request) -> list[Fault]:
-        """The rules that strike this call; each such call uses one of their times up."""
-        struck = []
-        with self._lock:
-            for rule in self._rules:
-                if rule.times == 0 or not fnmatch.fnmatchcase(request.name, rule.action):
-                    continue
-                if rule.where is not None and not rule.where(request):
-                    continue
-                if rule.skip:
-                    rule.skip -= 1
-                    continue
-                if rule.times is not None:
-                    rule.times -= 1
-                rule.hits += 1
-                struck.append(rule)
-        return struck

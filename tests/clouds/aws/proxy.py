@@ -11,7 +11,6 @@ import io
 import logging
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,13 +19,14 @@ from clouds.aws import gaps, wire
 from clouds.aws.authorisation import needs
 from clouds.aws.simulation import simulate
 from clouds.aws.wire import AwsError, Request, Response
+from clouds.faults import HungUp, after, before
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 if TYPE_CHECKING:
     from clouds.aws.accounts import Accounts, Caller
     from clouds.aws.definitions import Definitions
-    from clouds.aws.faults import Fault, Faults
     from clouds.aws.tasks import Tasks
+    from clouds.faults import Faults
 
 Handler = Callable[[Request], dict[str, Any]]
 
@@ -78,14 +78,14 @@ class Proxy:
         )
         faults = self._faults.matching(request)
         try:
-            _before(faults, request)
+            before(faults, request)
             caller = self._accounts.caller(request)
             response = self._answer(request, caller, environ)
             self._record(request, caller, response.status)
-            _after(faults, request)
+            after(faults, request)
         except AwsError as error:
             response = wire.refusal(request, error)
-        except _HungUp:
+        except HungUp:
             with contextlib.suppress(OSError):
                 environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
             response = Response(500, b"", "text/plain")
@@ -160,32 +160,6 @@ def _body(environ: dict[str, Any]) -> bytes:
     if environ.get("wsgi.input_terminated"):  # sent in chunks
         return bytes(environ["wsgi.input"].read())
     return bytes(environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0)))
-
-
-class _HungUp(Exception):
-    pass
-
-
-def _before(faults: list[Fault], request: Request) -> None:
-    for fault in faults:
-        if fault.kind == "lag":
-            time.sleep(fault.seconds)
-        elif fault.kind == "call" and fault.hook is not None:
-            fault.hook(request)
-        elif fault.kind == "drop":
-            raise _HungUp
-        elif fault.kind == "error" and fault.error is not None:
-            raise fault.error
-
-
-def _after(faults: list[Fault], request: Request) -> None:
-    for fault in faults:
-        if fault.kind == "call-after" and fault.hook is not None:
-            fault.hook(request)
-        elif fault.kind == "drop-after":
-            raise _HungUp
-        elif fault.kind == "error-after" and fault.error is not None:
-            raise fault.error
 
 
 def _denied(request: Request, caller: Caller, action: str, resource: str) -> AwsError:
