@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from poolform.cli.session import Session
-from poolform.cli.view import Format, Output, fields, iso, say, show, show_json, table, when
+from poolform.cli.view import Format, Output, counted, fields, iso, say, show, show_json, table, when
 
 if TYPE_CHECKING:
     from poolform.core.store.runs import FlowRun
@@ -30,9 +31,10 @@ class State(StrEnum):
     failed = "failed"
     crashed = "crashed"
     cancelled = "cancelled"
+    late = "late"
 
 
-_STATES = f"Only runs in this state: {', '.join(State)}."
+_STATES = f"Only runs in this state: {', '.join(State)}. Late ones are scheduled, and their time has passed."
 
 
 @app.command("ls")
@@ -51,6 +53,7 @@ def ls(
     from poolform.core.store import deployments, pools, runs
 
     with Session.of(ctx).store.read() as tx:
+        now = tx.now()
         found = runs.list_recent(
             tx,
             limit=limit,
@@ -59,25 +62,31 @@ def ls(
             pool_id=pools.get(tx, pool).id if pool else None,
         )
     if output is Format.json:
-        show_json([as_json(run) for run in found])
+        show_json([as_json(run, now) for run in found])
         return
-    rows = [(r.id[:12], r.name, r.deployment or r.flow_name, r.state, r.pool, when(r.scheduled_at)) for r in found]
+    rows = [
+        (r.id[:12], r.name, r.deployment or r.flow_name, _state(r, now), r.pool, when(r.scheduled_at)) for r in found
+    ]
     table(("ID", "NAME", "DEPLOYMENT", "STATE", "POOL", "SCHEDULED"), rows, empty="There are no such runs.")
 
 
 @app.command("inspect")
 def inspect(ctx: typer.Context, run: Run, output: Output = Format.text) -> None:
-    """Show everything about a run."""
+    """Show everything about a run; of a late one also what it waits for."""
+    from poolform.core.runs import lateness
     from poolform.core.store import runs
 
     with Session.of(ctx).store.read() as tx:
-        found = runs.get(tx, run)
+        found, now = runs.get(tx, run), tx.now()
         changes = runs.states(tx, found.id)
+        waits_for = lateness.waits_for(tx, found) if found.late(now) else None
+    shown = as_json(found, now) | ({"waits_for": waits_for} if waits_for else {})
     if output is Format.json:
         states = [{"state": c.state, "at": iso(c.at), "reason": c.reason} for c in changes]
-        show_json({**as_json(found), "parameters": found.parameters, "states": states})
+        show_json({**shown, "parameters": found.parameters, "states": states})
         return
-    shown = as_json(found)
+    del shown["late"]
+    shown["state"] = _state(found, now)
     times = ("scheduled_at", "created_at", "started_at", "ended_at")
     fields({**shown, **{name: when(getattr(found, name)) or None for name in times}, "parameters": found.parameters})
     show("\nstates")
@@ -178,8 +187,43 @@ def delete(
     say(f"Deleted the run {found.name}.")
 
 
-def as_json(run: FlowRun) -> dict[str, Any]:
-    """Return a run for programs."""
+@app.command("prune")
+def prune(
+    ctx: typer.Context,
+    older_than: Annotated[
+        str, typer.Option("--older-than", metavar="AGE", help="How long ago they ended: 12h, 30d, 8w.")
+    ],
+    *,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete past runs and what they printed. Workers do so by themselves where POOLFORM_RETENTION says how old."""
+    from poolform.cli.proposal import confirm
+    from poolform.core.runs import durations
+    from poolform.core.store import retention
+
+    age = durations.seconds(older_than, of="--older-than")
+    session = Session.of(ctx)
+    with session.store.read() as tx:
+        before = tx.now() - age
+        number = retention.count(tx, before)
+    if not number:
+        say(f"No run ended more than {older_than} ago.")
+        return
+    confirm(f"Delete {counted(number, 'run')} that ended more than {older_than} ago, and their logs?", yes=yes)
+    done, more = 0, True
+    while more:
+        with session.store.write(notify=False) as tx:
+            batch = retention.prune(tx, before)
+        done, more = done + batch.runs, batch.more
+    say(f"Deleted {counted(done, 'run')}.")
+
+
+def _state(run: FlowRun, now: float) -> str:
+    return "late" if run.late(now) else run.state
+
+
+def as_json(run: FlowRun, now: float | None = None) -> dict[str, Any]:
+    """Return a run for programs; `now` is the store's time."""
     return {
         "name": run.name,
         "id": run.id,
@@ -188,6 +232,7 @@ def as_json(run: FlowRun) -> dict[str, Any]:
         "pool": run.pool,
         "queue": run.queue,
         "state": run.state,
+        "late": run.late(time.time() if now is None else now),
         "reason": run.reason,
         "attempt": run.attempt,
         "exit_code": run.exit_code,

@@ -23,6 +23,9 @@ ENDED: frozenset[str] = frozenset({"completed", "failed", "crashed", "cancelled"
 ACTIVE: tuple[str, ...] = ("pending", "submitted", "running")
 """States in which a run takes a place of its pool's, queue's and deployment's limits."""
 
+LATE_AFTER = 15.0
+"""Seconds after its time at which a run that still waits is late. Prefect's default, too."""
+
 HELD = "worker_id IS NOT NULL AND lease_expires_at >= 0"
 """Runs that somebody holds, in SQL. The second half is true of each; it makes SQLite choose the small partial index."""
 
@@ -82,6 +85,10 @@ class FlowRun(Record):
     def ended(self) -> bool:
         """Say whether nothing more will happen to it."""
         return self.state in ENDED
+
+    def late(self, now: float) -> bool:
+        """Say whether it was due a while ago (15 s), and still waits."""
+        return self.state == "scheduled" and self.scheduled_at < now - LATE_AFTER
 
 
 @dataclass(frozen=True)
@@ -209,18 +216,21 @@ def list_recent(
     tx: Transaction,
     *,
     limit: int = 50,
-    state: RunState | None = None,
+    state: RunState | Literal["late"] | None = None,
     deployment_id: str | None = None,
     pool_id: str | None = None,
     before: float | None = None,
 ) -> list[FlowRun]:
     """Return the newest runs, newest first, that fit all of what is given; `before` is a created_at to go on from."""
-    wanted = {"state": state, "deployment_id": deployment_id, "pool_id": pool_id}
+    wanted = {"state": "scheduled" if state == "late" else state, "deployment_id": deployment_id, "pool_id": pool_id}
     values: dict[str, Any] = {column: value for column, value in wanted.items() if value is not None}
     conditions = [f"r.{column} = :{column}" for column in values]
     if before is not None:
         values["before"] = before
         conditions.append("r.created_at < :before")
+    if state == "late":
+        values["late"] = tx.now() - LATE_AFTER
+        conditions.append("r.scheduled_at < :late")
     where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
     rows = tx.execute(f"{SELECT} {where} ORDER BY r.created_at DESC LIMIT :limit", {**values, "limit": limit})
     return [read(FlowRun, row) for row in rows]
