@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import signal
 import threading
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from poolform.cli.session import Session
-from poolform.cli.view import Format, Output, iso, say, show_json, table, when
+from poolform.cli.view import Format, Output, counted, iso, say, show_json, table, when
 
 if TYPE_CHECKING:
     from poolform.core.dispatch.worker import Worker
@@ -24,10 +25,32 @@ def start(
     ctx: typer.Context,
     pool: Annotated[str | None, typer.Option("--pool", "-p", help="Only for this work pool.")] = None,
     name: Annotated[str | None, typer.Option("--name", "-n", help="What the worker is called.")] = None,
+    *,
+    drain: Annotated[
+        float,
+        typer.Option(
+            "--drain",
+            metavar="SECONDS",
+            min=0,
+            help="Once asked to stop, take no more runs and wait so long for its own to end; then hand them over.",
+        ),
+    ] = 0,
+    health_port: Annotated[
+        int | None,
+        typer.Option("--health-port", min=0, max=65535, help="Answer GET /health there; 0 takes any free port."),
+    ] = None,
+    health_host: Annotated[
+        str, typer.Option("--health-host", help="Address of this machine to answer at; only itself if not given.")
+    ] = "127.0.0.1",
 ) -> None:
-    """Launch runs and look after them until stopped. Stopping it harms no run: the next worker takes over."""
+    """Launch runs and look after them until stopped. Stopping it harms no run: the next worker takes over.
+
+    Ctrl-C and SIGTERM stop it, at once or after --drain; a second one does so at once.
+    """
     from poolform.cli.watching import Printing
+    from poolform.core.dispatch import health
     from poolform.core.dispatch.wiring import make_worker
+    from poolform.core.runs import durations
     from poolform.core.store import pools
 
     session = Session.of(ctx)
@@ -35,10 +58,20 @@ def start(
     if pool is not None:
         with session.store.read() as tx:
             only = pools.get(tx, pool)
-    worker = make_worker(session.store, session.plugins, session.blocks, Printing(), pool=only, name=name)
-    say(f"Worker {worker.name} started for {f'the work pool {pool}' if pool else 'all work pools'}. Ctrl-C stops it.")
-    _until_stopped(worker)
-    say("Worker stopped. Jobs that run go on; the next worker takes them over.")
+    retention = session.settings.retention
+    keep = durations.seconds(retention, of="POOLFORM_RETENTION") if retention else None
+    worker = make_worker(session.store, session.plugins, session.blocks, Printing(), keep=keep, pool=only, name=name)
+    with ExitStack() as stack:
+        if health_port is not None:
+            port = stack.enter_context(health.served(worker, health_host, health_port))
+            say(f"Its health is at http://{health_host}:{port}/health")
+        what = f"the work pool {pool}" if pool else "all work pools"
+        say(f"Worker {worker.name} started for {what}. Ctrl-C stops it.")
+        left = _until_stopped(worker, drain)
+    if left:
+        say("Worker stopped. Jobs that run go on; the next worker takes them over.")
+    else:
+        say("Worker stopped. No job of its own is left.")
 
 
 @app.command("ls")
@@ -68,12 +101,18 @@ def ls(ctx: typer.Context, output: Output = Format.text) -> None:
     table(("NAME", "POOL", "HOST", "PROCESS", "HEARTBEAT"), rows, empty="No worker is running: poolform worker start")
 
 
-def _until_stopped(worker: Worker) -> None:
-    """Run the worker in a thread, so that a signal handler never runs in the middle of its work."""
-    stopped = threading.Event()
+def _until_stopped(worker: Worker, drain: float) -> int:
+    """Run the worker until a signal, and then for as long as it drains; return how many runs it hands over.
+
+    It has a thread of its own, so that a signal handler never runs in the middle of its work.
+    """
+    asked, hurried = threading.Event(), threading.Event()
+
+    def hear(_signum: int, _frame: object) -> None:
+        (hurried if asked.is_set() else asked).set()
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda _signum, _frame: stopped.set())
+        signal.signal(number, hear)
     failures: list[BaseException] = []
 
     def work() -> None:
@@ -82,12 +121,20 @@ def _until_stopped(worker: Worker) -> None:
         except BaseException as exc:  # noqa: BLE001 - raised again by whoever waits
             failures.append(exc)
         finally:
-            stopped.set()
+            asked.set()
+            hurried.set()
 
     thread = threading.Thread(target=work, name="worker")
     thread.start()
-    stopped.wait()
+    asked.wait()
+    if drain and thread.is_alive():
+        worker.drain()
+        if held := len(worker.status().held):
+            say(f"Takes no more runs, and waits up to {drain:g} s for {counted(held, 'run')}. Ctrl-C stops it now.")
+        hurried.wait(drain)
+    left = len(worker.status().held)
     worker.stop()
     thread.join()
     if failures:
         raise failures[0]
+    return left

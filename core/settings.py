@@ -25,10 +25,14 @@ class Settings:
     terraform: str | None = None
     plugins: tuple[str, ...] | None = None
     trace_plugins: bool = False
+    retention: str | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
-        """Read POOLFORM_HOME, _DATABASE_URL, _TERRAFORM, _PLUGINS (names separated by commas) and _TRACE_PLUGINS."""
+        """Read the environment's settings.
+
+        POOLFORM_HOME, _DATABASE_URL, _TERRAFORM, _PLUGINS (names separated by commas), _TRACE_PLUGINS and _RETENTION.
+        """
         env = os.environ if environ is None else environ
         home = Path(env.get("POOLFORM_HOME") or Path.home() / ".poolform").expanduser().absolute()
         plugins = env.get("POOLFORM_PLUGINS")
@@ -38,6 +42,7 @@ class Settings:
             terraform=env.get("POOLFORM_TERRAFORM") or None,
             plugins=None if plugins is None else tuple(filter(None, map(str.strip, plugins.split(",")))),
             trace_plugins=env.get("POOLFORM_TRACE_PLUGINS", "") not in ("", "0"),
+            retention=env.get("POOLFORM_RETENTION") or None,
         )
 
     def folder(self, *parts: str) -> Path:

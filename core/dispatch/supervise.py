@@ -6,7 +6,7 @@ import os
 import select
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from poolform.core.dispatch.claim import claim
@@ -50,6 +50,8 @@ class Charge:
     """The ids of the queues to see to, where not all."""
     limit: int | None = None
     """How many runs of a pool it has in progress at a time."""
+    draining: threading.Event = field(default_factory=threading.Event)
+    """Set when nothing more is to be taken."""
 
 
 class Supervisor:
@@ -70,7 +72,7 @@ class Supervisor:
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._reader, False)
         os.set_blocking(self._writer, False)
-        self._name = pool_id  # of the pool, as soon as it was read
+        self.name = pool_id  # of the pool, as soon as it was read
         self._halves: tuple[Launching, Following] | None = None
         self._thread = threading.Thread(target=self._run, name=f"supervise {pool_id}", daemon=True)
         self._thread.start()
@@ -164,7 +166,7 @@ class Supervisor:
             pool = pools.by_id(tx, self.pool_id)
         if pool is None:
             return None
-        self._name = pool.name
+        self.name = pool.name
         if self._halves is None or self._halves[0].pool != pool:
             try:
                 launcher = self.charge.launchers(pool)
@@ -186,7 +188,10 @@ class Supervisor:
         """Take over what others left, and pass on what was cancelled."""
         charge = self.charge
         lease, queues = charge.lease, charge.queues
-        while recover(self.tasks, self.pool_id, lease=lease, until=clock() + lease, queue_ids=queues) == 100:
+        while (
+            not charge.draining.is_set()
+            and recover(self.tasks, self.pool_id, lease=lease, until=clock() + lease, queue_ids=queues) == 100
+        ):
             pass
         with charge.store.read() as tx:
             cancelled = leases.to_cancel(tx, charge.worker_id, self.pool_id)
@@ -195,11 +200,13 @@ class Supervisor:
                 task.cancel = True
 
     def _claim(self, launching: Launching) -> None:
-        if launching.no_room.waiting or launching.backoff.waiting or clock() < self._claim_at:
+        charge, asked = self.charge, clock()
+        if launching.no_room.waiting or launching.backoff.waiting or asked < self._claim_at:
             return
         with self._lock:
             self._due = False
-        charge, asked = self.charge, clock()
+        if charge.draining.is_set():
+            return
         most = max(1, min(_BATCH, int(_BATCH_SECONDS / launching.pace)))
         if charge.limit is not None:
             room = charge.limit - len(self.tasks) + len(self.tasks.at(Stage.CLEAR))
@@ -272,7 +279,7 @@ class Supervisor:
 
     def _report(self, message: str) -> None:
         pause = self._trouble.fail()
-        self.charge.listener.trouble(self._name, f"{message} Trying again in {pause:.1f} s.")
+        self.charge.listener.trouble(self.name, f"{message} Trying again in {pause:.1f} s.")
 
     def _ring(self) -> None:
         with suppress(BlockingIOError):  # it has been rung often enough

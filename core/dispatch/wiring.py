@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from poolform.core.dispatch.cleaning import Cleaner
 from poolform.core.dispatch.tasks import Listener
 from poolform.core.dispatch.worker import Worker
 from poolform.core.errors import NotReady
@@ -75,8 +76,22 @@ class Announcing(Listener):
         self._then.trouble(pool, message)
 
 
-def make_worker(store: Store[Any], plugins: Plugins, blocks: Blocks, listener: Listener, **options: Any) -> Worker:
-    """Return a worker that launches with plugins' launchers; `options` are those of Worker."""
+def make_worker(
+    store: Store[Any],
+    plugins: Plugins,
+    blocks: Blocks,
+    listener: Listener,
+    *,
+    keep: float | None = None,
+    **options: Any,
+) -> Worker:
+    """Return a worker that launches with plugins' launchers; `options` are those of Worker.
+
+    `keep` is how many seconds past runs are kept; for ever where None.
+    """
     wiring = Wiring(plugins, blocks)
     announcing = Announcing(plugins, listener)
-    return Worker(store, wiring.launcher, wiring.job, listener=announcing, seal=blocks, **options)
+    companions = [] if keep is None else [Cleaner(store, listener, keep=keep)]
+    return Worker(
+        store, wiring.launcher, wiring.job, listener=announcing, seal=blocks, companions=companions, **options
+    )

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 from textwrap import dedent
 
@@ -658,3 +661,66 @@ def test_slots_say_who_takes_them_and_a_full_deployment_cancels_what_is_new(alon
     assert alone("flow-run", "inspect", second, "-o", "json").json["state"] == "cancelled"
     assert alone("work-pool", "slots", "here").err.startswith("No run takes a slot of here.")
     assert worker.stop() == 0
+
+
+def test_a_late_run_says_so_and_what_it_waits_for(alone, deploy):
+    deployment = deploy("@flow\ndef f(): ...")
+    run_id = alone("deployment", "run", deployment).out.strip()
+    assert alone("flow-run", "ls", "-o", "json").json[0]["late"] is False
+    database = Path(os.environ["POOLFORM_HOME"]) / "poolform.db"
+    with sqlite3.connect(database) as connection:
+        connection.execute("UPDATE flow_runs SET scheduled_at = scheduled_at - 60")
+    connection.close()
+    assert re.search(rf"^{run_id[:12]} .* late ", alone("flow-run", "ls", "--state", "late").out, re.MULTILINE)
+    found = alone("flow-run", "inspect", run_id, "-o", "json").json
+    assert (found["state"], found["late"]) == ("scheduled", True)
+    assert found["waits_for"] == "no worker is there for the work pool here: poolform worker start --pool here"
+    shown = alone("flow-run", "inspect", run_id).out
+    assert re.search(r"^state +late$", shown, re.MULTILINE)
+    assert "waits_for" in shown
+
+
+def test_a_worker_drains_on_request_and_tells_its_health(alone, deploy, background, tmp_path):
+    deployment = deploy("@flow\ndef f():\n    print('at work', flush=True)\n    time.sleep(2)")
+    worker = background("worker", "start", "--drain", "30", "--health-port", "0")
+    worker.says("started for all work pools")
+    address = re.search(r"http://\S+/health", worker.said).group()
+    run_id = alone("deployment", "run", deployment).out.strip()
+    worker.says("running")
+    with urllib.request.urlopen(address) as answer:
+        assert json.load(answer)["runs"] == [run_id]
+    worker.process.send_signal(signal.SIGTERM)
+    worker.says("Takes no more runs, and waits up to 30 s for 1 run. Ctrl-C stops it now.")
+    assert worker.ends() == 0
+    assert worker.said.endswith("completed\nWorker stopped. No job of its own is left.\n"), worker.said
+
+
+def test_a_second_signal_ends_a_drain(alone, deploy, background):
+    deployment = deploy("@flow\ndef f():\n    time.sleep(3)")
+    worker = background("worker", "start", "--drain", "60")
+    alone("deployment", "run", deployment)
+    worker.says("running")
+    worker.process.send_signal(signal.SIGTERM)
+    worker.says("Takes no more runs")
+    worker.process.send_signal(signal.SIGTERM)
+    assert worker.ends() == 0
+    assert worker.said.endswith("Worker stopped. Jobs that run go on; the next worker takes them over.\n")
+
+
+def test_past_runs_are_deleted_by_hand_or_by_the_worker(alone, deploy, background, monkeypatch):
+    deployment = deploy("@flow\ndef f():\n    print('ran')")
+    assert alone("deployment", "run", deployment, "--watch").code == 0
+    assert alone("flow-run", "prune", "--older-than", "1h").err == "No run ended more than 1h ago.\n"
+    wrong = alone("flow-run", "prune", "--older-than", "soon")
+    assert (wrong.code, "--older-than is 'soon', which is no length of time." in wrong.err) == (2, True)
+    asked = alone("flow-run", "prune", "--older-than", "0s")
+    assert asked.code == 3
+    pruned = alone("flow-run", "prune", "--older-than", "0s", "--yes")
+    assert (pruned.code, pruned.err) == (0, "Deleted 1 run.\n")
+    assert alone("deployment", "run", deployment, "--watch").code == 0
+    monkeypatch.setenv("POOLFORM_RETENTION", "0s")
+    worker = background("worker", "start")
+    eventually(lambda: alone("flow-run", "ls", "-o", "json").json == [])
+    assert worker.stop() == 0
+    refused = alone("worker", "start", POOLFORM_RETENTION="for ever")
+    assert (refused.code, "POOLFORM_RETENTION is 'for ever'" in refused.err) == (2, True)

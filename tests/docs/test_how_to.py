@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import jsonschema
 import pytest
+import yaml
 
 from poolform.core.settings import Settings
 from poolform.core.terraform.plan import read_plan
@@ -91,3 +96,109 @@ def test_the_unit_starts_a_worker(poolform):
     words = command.replace("%i", "nowhere").replace("%H", "host").split()
     result = poolform(*words)
     assert (result.code, "There is no work pool named nowhere." in result.err) == (2, True), result.err
+
+
+def test_systemd_understands_the_unit(tmp_path):
+    """With executables and a user that this machine has: it looks for these, too."""
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("there is no systemd-analyze here")
+    (unit,) = blocks("how-to/run-workers-with-systemd.md", "ini")
+    unit = re.sub(r"^ExecStart=\S+", f"ExecStart={sys.executable}", unit, flags=re.MULTILINE)
+    (tmp_path / "poolform-worker@.service").write_text(unit.replace("User=poolform", "User=root"))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", tmp_path / "poolform-worker@.service"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert [line for line in done.stderr.splitlines() if "poolform-worker" in line] == []
+    assert done.returncode == 0, done.stderr
+
+
+_WORDS = {"type": "array", "items": {"type": "string"}, "minItems": 1}
+_LENGTH = {"type": "string", "pattern": "^[0-9]+(s|m|h)$"}
+_CHECK = {
+    "type": "object",
+    "required": ["test"],
+    "additionalProperties": False,
+    "properties": {"test": _WORDS, "interval": _LENGTH, "timeout": _LENGTH, "retries": {"type": "integer"}},
+}
+COMPOSE = {
+    # As far as the page uses it: https://github.com/compose-spec/compose-spec/blob/main/spec.md
+    "type": "object",
+    "required": ["services"],
+    "additionalProperties": False,
+    "properties": {
+        "volumes": {"type": "object", "additionalProperties": {"type": "null"}},
+        "services": {
+            "type": "object",
+            "additionalProperties": {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {
+                    **{name: {"type": "string"} for name in ("image", "build")},
+                    "command": _WORDS,
+                    "environment": {"type": "object", "additionalProperties": {"type": "string"}},
+                    "volumes": _WORDS,
+                    "healthcheck": _CHECK,
+                    "deploy": {"type": "object", "properties": {"replicas": {"type": "integer"}}},
+                    "depends_on": {
+                        "type": "object",
+                        "additionalProperties": {
+                            "properties": {"condition": {"enum": ["service_started", "service_healthy"]}}
+                        },
+                    },
+                    "init": {"type": "boolean"},
+                    "stop_grace_period": _LENGTH,
+                    "restart": {"enum": ["no", "always", "on-failure", "unless-stopped"]},
+                },
+            },
+        },
+    },
+}
+
+
+@pytest.fixture
+def compose():
+    (text,) = blocks("how-to/run-workers-with-compose.md", "yaml")
+    return yaml.safe_load(text)
+
+
+def test_the_compose_file_is_one(compose, tmp_path):
+    jsonschema.validate(compose, COMPOSE)
+    for service in compose["services"].values():
+        named = {mount.partition(":")[0] for mount in service.get("volumes", ())}
+        assert named <= set(compose["volumes"])
+        assert set(service.get("depends_on", ())) <= set(compose["services"])
+    known = Settings.from_environment.__doc__
+    for name in compose["services"]["worker"]["environment"]:
+        assert name == "POOLFORM_SECRET_KEYS" or name.removeprefix("POOLFORM") in known
+    if subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode == 0:
+        (tmp_path / "compose.yaml").write_text(yaml.safe_dump(compose))
+        env = {"PATH": "/usr/bin:/bin", "POSTGRES_PASSWORD": "x", "POOLFORM_SECRET_KEYS": "x"}
+        subprocess.run(["docker", "compose", "config", "--quiet"], cwd=tmp_path, env=env, check=True)
+
+
+def test_the_compose_file_s_worker_starts_and_its_health_check_works(compose, poolform):
+    worker = compose["services"]["worker"]
+    (_, *command) = worker["command"]
+    missing = poolform(*command, "--pool", "nowhere")
+    assert (missing.code, "There is no work pool named nowhere." in missing.err) == (2, True), missing.err
+    drain = int(command[command.index("--drain") + 1])
+    assert drain < 60 * int(worker["stop_grace_period"].removesuffix("m"))
+    _, _, _, check = worker["healthcheck"]["test"]
+    port = command[command.index("--health-port") + 1]
+    assert f":{port}/health" in check
+    assert subprocess.run([sys.executable, "-c", check], capture_output=True, check=False).returncode != 0
+
+
+def test_what_is_said_of_health_and_lateness_is_so():
+    from poolform.core.dispatch import health
+    from poolform.core.dispatch.tasks import Listener
+    from poolform.core.dispatch.worker import Worker
+    from poolform.core.store.runs import LATE_AFTER
+
+    text = page("how-to/operate-workers.md")
+    (shown,) = blocks("how-to/operate-workers.md", "json")
+    assert list(yaml.safe_load(shown)) == list(health.report(Worker(None, None, None, listener=Listener())))
+    assert f"due {LATE_AFTER:g} seconds ago" in text
