@@ -130,9 +130,31 @@ def delete(
     say(f"Deleted the block {block}.")
 
 
+@app.command("rotate")
+def rotate(ctx: typer.Context, block: Block) -> None:
+    """Make a new key for the work pool whose credentials a block holds; once it works, revoke the old one."""
+    from poolform.core.errors import NotReady
+    from poolform.core.pools.credentials import rotate as rotate_credential
+    from poolform.core.store import blocks, pools
+
+    session = Session.of(ctx)
+    block_type, name = _split(block)
+    with session.store.read() as tx:
+        blocks.get(tx, block_type, name)
+        users = [pool for pool in pools.list_all(tx) if pool.credential_block == f"{block_type}/{name}"]
+    if not users:
+        raise NotReady(
+            f"The block {block} does not hold a key that Poolform made, so it cannot make another one.",
+            hint=f"Replace what it holds: poolform block create {block}",
+        )
+    with session.working() as context:
+        pool = rotate_credential(context, users[0])
+    say(f"The launcher of the work pool {pool.name} has a new key; the old one is revoked.", "green")
+
+
 @app.command("rotate-key")
 def rotate_key(ctx: typer.Context) -> None:
-    """Encrypt every block with a new key and forget the old one."""
+    """Encrypt every block with a new key and forget the old one; `block rotate` is for the keys of clouds."""
     count = Session.of(ctx).blocks.rotate_key()
     say(f"Encrypted {counted(count, 'block')} with a new key.")
 

@@ -94,7 +94,7 @@ def _plugins(session: Session) -> Iterator[tuple[bool, str, str | None]]:
 
 def _credentials(session: Session) -> Iterator[tuple[bool, str, str | None]]:
     """Try what every pool authenticates with, and that the blocks can be read."""
-    from poolform.core.pools.connecting import check_credential
+    from poolform.core.pools import credentials
     from poolform.core.store import blocks, pools
 
     with session.store.read() as tx:
@@ -104,7 +104,7 @@ def _credentials(session: Session) -> Iterator[tuple[bool, str, str | None]]:
     yield True, f"{counted(len(rows), 'block')}, all readable", None
     for pool in every:
         registered = session.plugins.pool_types.get(pool.type)
-        finding = check_credential(registered, pool, session.blocks)
+        finding = credentials.check(registered, pool, session.blocks)
         if finding is not None:
             ok = finding.verdict == "allowed"
             yield ok, f"{pool.name}: {finding.message or 'its credential works'}", finding.hint

@@ -132,7 +132,9 @@ class Supervisor:
     def _round(self, *, notified: bool) -> None:
         with self._lock:
             due, attend = self._due, self._attend
-        halves = self._refresh() if due or attend or self._halves is None else self._halves
+        # What fails may have been mended meanwhile: a key that was rotated is taken up here.
+        failing = self._halves is not None and self._halves[0].backoff.failing
+        halves = self._refresh() if due or attend or failing or self._halves is None else self._halves
         self.tasks.drop_lost()
         if halves is None:
             with self._lock:

@@ -202,6 +202,11 @@ class Backoff:
         self._failures, self.until = 0, 0.0
 
     @property
+    def failing(self) -> bool:
+        """Say whether it did not work when last tried."""
+        return self._failures > 0
+
+    @property
     def waiting(self) -> bool:
         """Say whether it is too early to try."""
         return self._now() < self.until

@@ -15,8 +15,9 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from poolform.core.errors import NotReady, PoolformError, StalePlan, UsageError
+from poolform.core.pools import credentials
 from poolform.core.pools.contract import Identity
-from poolform.core.pools.planning import credential_to_come, in_workspace, require_account, require_state, review
+from poolform.core.pools.planning import in_workspace, require_account, require_state, review
 from poolform.core.pools.proposal import Proposal
 from poolform.core.pools.records import type_of
 from poolform.core.pools.workspaces import temporary_workspace
@@ -122,7 +123,7 @@ def read_bundle(context: Context, path: Path, pool: WorkPool) -> Iterator[Propos
             variables=variables,
             identity=Identity(**meta["identity"]) if meta["identity"] else None,
             reviews=review(context, pool, plan),
-            credential=credential_to_come(planned, registered, variables),
+            credential=credentials.to_come(context, planned, registered, variables),
             nouns=registered.pool_type.nouns,
         )
 

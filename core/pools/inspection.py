@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from poolform.core.errors import NotReady, UsageError
-from poolform.core.pools.connecting import check_credential
+from poolform.core.pools import credentials
 from poolform.core.pools.planning import in_workspace, require_account, require_state
 from poolform.core.pools.proposal import Sentence, plan_sentences
 from poolform.core.pools.records import module_of
@@ -73,7 +73,7 @@ def drift(context: Context, pool: WorkPool) -> Drift:
             terraform = in_workspace(context, pool, binary, module, workspace)
             context.progress.on_step("Comparing")
             sentences = plan_sentences(terraform.plan(), pool_type.nouns if pool_type else {})
-    return Drift(sentences, check_credential(registered, pool, context.blocks))
+    return Drift(sentences, credentials.check(registered, pool, context.blocks))
 
 
 def write_out(module: Module, folder: Path, *, slug: str, revision: int, name: str, backend: Backend | None) -> None:

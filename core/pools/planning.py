@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from poolform.core.errors import Interrupted, NotReady, PluginError, Vetoed
-from poolform.core.pools import preflight
-from poolform.core.pools.contract import FindsOrphans, Identity, Migrates, MintsCredentials, Review
+from poolform.core.pools import credentials, preflight
+from poolform.core.pools.contract import FindsOrphans, Identity, Migrates, Review
 from poolform.core.pools.lock import require_unlocked
-from poolform.core.pools.proposal import Proposal, Sentence
-from poolform.core.pools.records import credential_block_name, module_of, type_of
+from poolform.core.pools.proposal import Proposal
+from poolform.core.pools.records import module_of, type_of
 from poolform.core.pools.workspaces import pool_workspace, temporary_workspace
 from poolform.core.store import pools as store_pools
 from poolform.core.terraform.engine import Listener, Setup, Terraform
@@ -111,7 +111,7 @@ def _proposed(
         identity=identity,
         findings=findings,
         reviews=review(context, pool, plan),
-        credential=credential_to_come(pool, registered, variables),
+        credential=credentials.to_come(context, pool, registered, variables),
         nouns=pool_type.nouns,
     )
 
@@ -147,7 +147,7 @@ def _proposed_destroy(context: Context, pool: WorkPool, workspace: Workspace) ->
         binary=binary,
         registered=registered,
         reviews=review(context, pool, plan),
-        credential=_credential_to_go(pool),
+        credential=credentials.to_go(pool),
         nouns=registered.pool_type.nouns if registered else {},
     )
 
@@ -268,27 +268,3 @@ def _at_revision(pool: WorkPool, registered: Registered, purpose: Purpose) -> Wo
             text = f"migrating {pool.name} from revision {pool.revision} failed: {type(exc).__name__}: {exc}."
             raise PluginError(registered.plugin.label, text) from exc
     return replace(pool, revision=pool_type.revision, variables=variables)
-
-
-def credential_to_come(pool: WorkPool, registered: Registered, variables: Any) -> tuple[Sentence, ...]:
-    """Say what will be done about the launcher's key once the plan is applied."""
-    pool_type = registered.pool_type
-    if not isinstance(pool_type, MintsCredentials):
-        return ()
-    if pool_type.wants_key(variables) == bool(pool.credential_block):
-        return ()
-    if pool.credential_block:
-        return _credential_to_go(pool)
-    return (
-        Sentence("create", "Create a key for the pool's launcher"),
-        Sentence("create", f"Create the credentials block {credential_block_name(pool)}"),
-    )
-
-
-def _credential_to_go(pool: WorkPool) -> tuple[Sentence, ...]:
-    if not pool.credential_block:
-        return ()
-    return (
-        Sentence("destroy", "Revoke the key of the pool's launcher"),
-        Sentence("destroy", f"Delete the credentials block {credential_block_name(pool)}"),
-    )

@@ -179,3 +179,34 @@ def test_no_secret_is_written_anywhere_in_clear(story, aws):
         assert all(secret not in said for said in story.person.said)
         for request in aws.proxy.requests:
             assert secret.encode() not in request.body, request.name
+
+
+def test_who_lacks_a_permission_is_told_which_and_nothing_is_made(aws, cli_config, tmp_path):
+    everything_but = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Action": "*", "Resource": "*"},
+            {"Effect": "Deny", "Action": ["ecs:CreateCluster", "iam:CreateRole"], "Resource": "*"},
+        ],
+    }
+    before = aws.inventory()
+    me = Person.at(tmp_path, aws.user("junior", everything_but), cli_config)
+    before["users"] = sorted([*before["users"], "junior"])
+    done = me("work-pool", "create", "p", "--type", "ecs:push", "--provision-infra", "--yes", expect=1)
+    assert "2 permissions are missing; nothing was changed" in done.stderr
+    assert (
+        "ecs:CreateCluster: a policy denies it on arn:aws:ecs:eu-west-1:123456789012:cluster/poolform-" in done.stderr
+    )
+    assert "administrator of the account 123456789012" in done.stderr
+    assert me.json("work-pool", "ls") == []
+    after = aws.inventory()
+    assert {**after, "access keys": []} == {**before, "access keys": []}
+
+
+def test_without_credentials_there_is_a_sentence_and_no_traceback(aws, cli_config, tmp_path):
+    nobody = {key: value for key, value in aws.environment.items() if "KEY" not in key}
+    me = Person.at(tmp_path, nobody, cli_config)
+    done = me("work-pool", "create", "p", "--type", "ecs:push", "--provision-infra", "--yes", expect=1)
+    assert "Unable to locate credentials" in done.stderr
+    assert "AWS_PROFILE" in done.stderr
+    assert "Traceback" not in done.stderr
