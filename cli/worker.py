@@ -35,6 +35,10 @@ def start(
             help="Once asked to stop, take no more runs and wait so long for its own to end; then hand them over.",
         ),
     ] = 0,
+    lease: Annotated[
+        float,
+        typer.Option("--lease", metavar="SECONDS", min=1, help="How long after its death others take its runs over."),
+    ] = 15,
     health_port: Annotated[
         int | None,
         typer.Option("--health-port", min=0, max=65535, help="Answer GET /health there; 0 takes any free port."),
@@ -60,7 +64,9 @@ def start(
             only = pools.get(tx, pool)
     retention = session.settings.retention
     keep = durations.seconds(retention, of="POOLFORM_RETENTION") if retention else None
-    worker = make_worker(session.store, session.plugins, session.blocks, Printing(), keep=keep, pool=only, name=name)
+    worker = make_worker(
+        session.store, session.plugins, session.blocks, Printing(), keep=keep, pool=only, name=name, lease=lease
+    )
     with ExitStack() as stack:
         if health_port is not None:
             port = stack.enter_context(health.served(worker, health_host, health_port))

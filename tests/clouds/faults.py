@@ -27,7 +27,8 @@ class Fault:
 
     error: refuse with `error` instead of doing it.       error-after: do it, then refuse.
     drop: hang up instead of doing it.                    drop-after: do it, then hang up.
-    lag: wait `seconds` first.                            call, call-after: run `hook` before, or after, doing it.
+    lag: wait `seconds` first.                            call: run `hook`, which may kill the caller, and hang up.
+                                                          call-after: do it, then run `hook`.
     """
 
     action: str
@@ -87,6 +88,7 @@ def before(faults: list[Fault], request: Named) -> None:
             time.sleep(fault.seconds)
         elif fault.kind == "call" and fault.hook is not None:
             fault.hook(request)
+            raise HungUp
         elif fault.kind == "drop":
             raise HungUp
         elif fault.kind == "error" and fault.error is not None:

@@ -33,6 +33,8 @@ class Story:
     mended: object = None
     keyless: object = None
     rekeyed: object = None
+    rotated: object = None
+    usable: object = None
     keys: list = field(default_factory=list)
     gone: object = None
     during: dict = field(default_factory=dict)
@@ -69,6 +71,10 @@ def story(aws, cli_config, tmp_path_factory):
     told.rekeyed = me("work-pool", "provision-infra", "p", "--yes")
     told.keys = launcher_secrets()
     told.secrets += told.keys
+    told.rotated = me("block", "rotate", "aws-credentials/p-credentials")
+    told.keys += launcher_secrets()
+    told.secrets += told.keys[-1:]
+    told.usable = me("work-pool", "drift", "p")
     told.gone = me("work-pool", "deprovision", "p", "--yes")
     told.after = aws.inventory()
     aws.tasks.memory_scale = 1.0
@@ -158,9 +164,14 @@ def test_provisioning_again_puts_it_right(story):
 def test_a_key_that_somebody_revoked_is_noticed_and_made_anew(story):
     assert story.keyless.returncode == 4
     assert "UnrecognizedClientException" in story.keyless.stdout + story.keyless.stderr
-    assert len(story.keys) == 1
     assert "Create a key for the pool's launcher" in story.rekeyed.stderr
-    assert len(set(story.secrets)) == 2
+
+
+def test_a_key_is_rotated_and_the_new_one_works(story):
+    assert "has a new key; the old one is revoked" in story.rotated.stderr
+    assert len(story.keys) == 2, "one of provisioning again, one of rotating"
+    assert len(set(story.secrets)) == 3
+    assert story.usable.returncode == 0
 
 
 def test_nothing_of_ours_is_left_in_the_account(story):

@@ -24,12 +24,19 @@ STEPS = {
     "output": ("logs:GetLogEvents", "greet", "completed"),
     "cancel": ("ecs:StopTask", "sleeps", "cancelled"),
 }
+DOWN = {
+    "deprovision: the tasks": "ecs:StopTask",
+    "deprovision: deregistering definitions": "ecs:DeregisterTaskDefinition",
+    "deprovision: deleting definitions": "ecs:DeleteTaskDefinitions",
+    "deprovision: the key": "iam:DeleteAccessKey",
+}
 WAYS = {
     "killed before": "call",
     "killed after": "call-after",
     "connection lost before": "drop",
     "connection lost after": "drop-after",
 }
+KILLED, LOST = list(WAYS)[:2], list(WAYS)[2:]
 ENDED = ("completed", "failed", "crashed", "cancelled")
 
 
@@ -47,7 +54,7 @@ class World:
         return self.aws.faults.add(Fault(action, WAYS[way], hook=hook))
 
     def work(self):
-        self.workers.append(self.me.start("worker", "start", "--pool", "p"))
+        self.workers.append(self.me.start("worker", "start", "--pool", "p", "--lease", "2"))
 
     def rest(self):
         worker = self.workers[-1]
@@ -113,31 +120,57 @@ def forget_definitions(aws):
             definition["status"] = "INACTIVE"
 
 
-def test_deprovisioning_that_is_cut_off_again_and_again_leaves_nothing(world):
-    aws, me = world.aws, world.me
-    pool_id = me.json("work-pool", "inspect", "p")["id"]
-    me("deployment", "run", "sleeps/n")
+def busy(world):
+    """The pool is up, and a job runs in it that no worker looks after."""
+    world.me("work-pool", "provision-infra", "p", "--yes")
+    world.me("deployment", "run", "sleeps/n")
+    run_id = world.me.last_run()["id"]
     world.work()
-    world.wait(aws.tasks.alive)
+    world.wait(lambda: world.run(run_id)["state"] == "running")
     world.workers[-1].kill()
     world.workers[-1].communicate()
-    struck = {}
-    for action in ("ecs:StopTask", "ecs:DeregisterTaskDefinition", "ecs:DeleteTaskDefinitions", "iam:DeleteAccessKey"):
-        for way in WAYS:
-            process = me.start("work-pool", "deprovision", "p", "--yes")
-            fault = world.strike(action, way, (lambda process=process: process) if "killed" in way else None)
-            process.communicate(timeout=120)
-            struck[action] = struck.get(action, 0) + fault.hits
-            aws.faults.clear()
-            if process.returncode == 0:
-                break
-    me("work-pool", "deprovision", "p", "--yes", expect=None)
-    left = {kind: [name for name in names if pool_id in name] for kind, names in aws.inventory().items()}
-    assert {kind: names for kind, names in left.items() if names} == {}, struck
-    assert aws.tasks.alive() == []
-    assert min(struck.values()) >= 1, struck
+
+
+@pytest.mark.parametrize("way", KILLED)
+def test_deprovisioning_that_is_killed_goes_on_or_back(world, way):
+    """At each call in turn; afterwards the pool is wanted after all, and is brought up again with one key."""
+    busy(world)
+    for step, action in DOWN.items():
+        process = world.me.start("work-pool", "deprovision", "p", "--yes")
+        fault = world.strike(action, way, lambda process=process: process)
+        said = process.communicate(timeout=120)
+        world.aws.faults.clear()
+        assert fault.hits == 1, f"it was not cut off at {action}: {said}"
+        assert process.returncode == -signal.SIGKILL
+        world.seen[step, way] = "went on, nothing left"
+    world.me("work-pool", "provision-infra", "p", "--yes")
+    assert world.me("work-pool", "drift", "p").returncode == 0
+    assert len(keys_of(world)) == 1
+
+
+def test_deprovisioning_gets_over_lost_connections_and_leaves_nothing(world):
+    busy(world)
+    pool_id = world.me.json("work-pool", "inspect", "p")["id"]
+    faults = {
+        (step, way): world.aws.faults.add(Fault(action, WAYS[way], skip=order))
+        for step, action in DOWN.items()
+        for order, way in enumerate(LOST)
+    }
+    world.me("work-pool", "deprovision", "p", "--yes")
+    world.aws.faults.clear()
+    assert {where: fault.hits for where, fault in faults.items()} == dict.fromkeys(faults, 1)
+    world.seen |= dict.fromkeys(faults, "went on, nothing left")
+    left = {kind: [name for name in names if pool_id in name] for kind, names in world.aws.inventory().items()}
+    assert {kind: names for kind, names in left.items() if names} == {}
+    assert world.aws.tasks.alive() == []
+
+
+def keys_of(world):
+    iam = world.aws.client("iam")
+    user = f"poolform-p-launcher-{world.me.json('work-pool', 'inspect', 'p')['id']}"
+    return iam.list_access_keys(UserName=user)["AccessKeyMetadata"]
 
 
 def test_the_documentation_shows_what_was_seen(world):
-    rows = [(step, *(world.seen.get((step, way), "not seen") for way in WAYS)) for step in STEPS]
+    rows = [(step, *(world.seen.get((step, way), "not seen") for way in WAYS)) for step in (*STEPS, *DOWN)]
     compare("cuts", table(("cut off at", *WAYS), *rows))
