@@ -80,15 +80,16 @@ def render(
     pool type's Outputs.
     """
     header = _HEADER.format(slug=pool_type.slug, revision=pool_type.revision)
+    rendered = _templates(pool_type, variables)
+    providers = _used(pool_type.providers, "\n".join(rendered.values()))
     files = {
-        "versions.tf": header + _versions(pool_type.providers, backend),
+        "versions.tf": header + _versions(providers, backend),
         "variables.tf": header + _variables(type(variables)),
         VALUES_FILE: _values(variables, pool_name=pool_name, pool_id=pool_id),
+        **{name: header + text for name, text in rendered.items()},
     }
-    for name, text in _templates(pool_type, variables).items():
-        files[name] = header + text
     _compare_outputs(pool_type, files.get("outputs.tf", ""))
-    return Module(files, {provider.source: provider.version for provider in pool_type.providers.values()}, backend)
+    return Module(files, {provider.source: provider.version for provider in providers.values()}, backend)
 
 
 def imports(orphans: Sequence[Orphan]) -> str:
@@ -97,6 +98,20 @@ def imports(orphans: Sequence[Orphan]) -> str:
         f"import {{\n{hcl.attributes({'to': orphan.address, 'id': hcl.quote(orphan.import_id)})}}}\n"
         for orphan in orphans
     )
+
+
+def _used(providers: Mapping[str, Provider], code: str) -> dict[str, Provider]:
+    """Return the providers that the code speaks of: nobody should download one for what they did not ask for."""
+    if re.search(r'^\s*module "', code, re.MULTILINE):
+        return dict(providers)  # what a module inside hands on to others cannot be seen from here
+
+    def is_used(name: str) -> bool:
+        word = re.escape(name)
+        block = rf'^\s*((resource|data|ephemeral) "{word}(_[^"]*)?"|provider "{word}")'
+        reference = rf"\bprovider\s*=\s*{word}\b|\bprovider::{word}::"
+        return re.search(f"{block}|{reference}", code, re.MULTILINE) is not None
+
+    return {name: provider for name, provider in providers.items() if is_used(name)}
 
 
 def _versions(providers: Mapping[str, Provider], backend: str) -> str:

@@ -15,6 +15,7 @@ from poolform.core.pools.contract import Orphan, Outputs, Provider, Variables
 from poolform.core.terraform import hcl
 from poolform.core.terraform.render import Module, imports, render
 
+PLAIN = 'resource "terraform_data" "pool" {}\n'
 NASTY = [
     '${file("/etc/hostname")}',
     "%{ for x in [1] }%{ endfor }",
@@ -152,11 +153,35 @@ def test_a_pool_type_without_main_is_told_so(pool_type, tmp_path):
 
 def test_a_module_read_back_from_its_files_is_the_same(pool_type):
     providers = {"aws": Provider("hashicorp/aws", ">= 5.0"), "b": Provider("acme/b", "~> 2.1")}
-    made = pool_type(providers=providers)
+    main = f'provider "aws" {{}}\n\n{PLAIN}\nresource "b_thing" "this" {{}}\n'
+    made = pool_type(main, providers=providers)
     module = render(made, made.variables(), pool_name="p", pool_id="ab12cd34", backend="s3")
+    assert module.providers == {"hashicorp/aws": ">= 5.0", "acme/b": "~> 2.1"}
     assert Module.from_files(module.files) == module
-    assert module.resource_types == ("terraform_data",)
-    assert module.addresses == ("terraform_data.pool", "terraform_data.slow")
+    assert module.resource_types == ("b_thing", "terraform_data")
+    assert module.addresses == ("b_thing.this", "terraform_data.pool")
+
+
+@pytest.mark.parametrize(
+    ("code", "is_used"),
+    [
+        ('resource "lab_cluster" "this" {}', True),
+        ('resource "lab" "this" {}', True),
+        ('  data "lab_cluster" "this" {}', True),
+        ('provider "lab" {}', True),
+        ('resource "terraform_data" "x" {\n  provider = lab.other\n}', True),
+        ('locals {\n  x = provider::lab::parse("x")\n}', True),
+        ('module "inner" {\n  source = "./inner"\n}', True),
+        ('resource "laboratory_cluster" "this" {}', False),
+        ('resource "terraform_data" "lab_cluster" {}', False),
+    ],
+)
+def test_a_provider_is_required_where_the_module_uses_it(pool_type, code, is_used):
+    """A pool that does not ask for what a provider makes needs no download of it."""
+    made = pool_type(f"{PLAIN}\n{code}\n", providers={"lab": Provider("acme/lab", "~> 2.1")})
+    module = render(made, made.variables(), pool_name="p", pool_id="ab12cd34")
+    assert (module.providers == {"acme/lab": "~> 2.1"}) is is_used
+    assert ("acme/lab" in module.files["versions.tf"]) is is_used
 
 
 def test_what_is_rendered_is_formatted_and_valid(lab):
