@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 import pytest
 from clouds.aws.faults import Fault
 from clouds.aws.wire import AwsError
+from generated import table
 
 from .person import Person, kill_tree
-from .test_docs import compare, table
+from .test_docs import PAGE
 
 pytestmark = [pytest.mark.aws_provider, pytest.mark.slow]
 
@@ -220,7 +221,7 @@ def test_the_documentation_shows_what_was_seen(trials):
         (address if " " in address else f"`{address}`", *(mark(trials[way], address) for way in WAYS))
         for address in MAKES
     ]
-    compare("crashes", table(("resource", *WAYS.values()), *rows))
+    PAGE.compare("crashes", table(("resource", *WAYS.values()), *rows))
 
 
 def mark(trial, address):

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 
 import pytest
 from clouds.aws.faults import Fault
+from generated import table
 
 from poolform.provisioners.ecs.definition import started_by
 
 from .person import FLOWS, IMAGE, Person, kill_tree
-from .test_docs import compare, table
+from .test_docs import PAGE
 
 pytestmark = [pytest.mark.aws_provider, pytest.mark.slow]
 
@@ -173,4 +174,4 @@ def keys_of(world):
 
 def test_the_documentation_shows_what_was_seen(world):
     rows = [(step, *(world.seen.get((step, way), "not seen") for way in WAYS)) for step in (*STEPS, *DOWN)]
-    compare("cuts", table(("cut off at", *WAYS), *rows))
+    PAGE.compare("cuts", table(("cut off at", *WAYS), *rows))
