@@ -19,7 +19,7 @@ import pluggy
 from poolform.core.errors import NotFound, PluginError, PoolformError, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from poolform.core.pools.contract import Block, PoolType, Review
     from poolform.core.runs.launchers import Json
@@ -73,7 +73,7 @@ class Hooks:
 
     @hookspec
     def poolform_run_changed(self, run: FlowRun) -> None:
-        """Hear that a run came into a new state. Called by the worker; should return quickly."""
+        """Hear that a run came into a new state. Called by a worker, in order; an exception means: tell me again."""
 
     @hookspec
     def poolform_commands(self, app: Any) -> None:
@@ -204,6 +204,16 @@ class Plugins:
         for about in self.plugins:
             for result in self._call_one(about, hook, arguments):
                 yield about, result
+
+    def hearing(self, hook: str) -> Sequence[Plugin]:
+        """Return the plugins that implement a hook."""
+        callers = self._manager.hook
+        names = {implementation.plugin_name for implementation in getattr(callers, hook).get_hookimpls()}
+        return [about for about in self.plugins if about.name in names]
+
+    def ask(self, about: Plugin, hook: str, **arguments: object) -> list[Any]:
+        """Call a hook of one plugin and return what it returned. Raises PluginError."""
+        return self._call_one(about, hook, arguments)
 
     def tell(self, hook: str, **arguments: object) -> Iterator[PluginError]:
         """Call a hook that only hears; a plugin that fails is yielded as an error, and the others still hear."""

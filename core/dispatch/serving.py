@@ -14,8 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from poolform.core.dispatch.tasks import Listener
-from poolform.core.dispatch.wiring import Announcing, Wiring
-from poolform.core.dispatch.worker import Worker
+from poolform.core.dispatch.wiring import Wiring, make_worker
 from poolform.core.errors import AlreadyExists, UsageError
 from poolform.core.opening import opened, tell
 from poolform.core.runs import deployments as planned
@@ -84,15 +83,16 @@ class _Serving:
         with house.store.write() as tx:
             self.deployments = [self._register(tx, plan) for plan in plans]
         self._queues = [deployment.queue_id for deployment in self.deployments]
-        self._worker = Worker(
+        self._worker = make_worker(
             house.store,
-            self._launcher,
-            self._wiring.job,
+            house.plugins,
+            house.blocks,
+            _Telling(),
+            wiring=self._wiring,
+            launchers=self._launcher,
             pool=self._pool,
             queues=self._queues,
             limit=limit,
-            listener=Announcing(house.plugins, _Telling()),
-            seal=house.blocks,
         )
         self._stop = threading.Event()
         self._failures: list[BaseException] = []

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from poolform.core.dispatch.announcing import HOOK, Announcer, Ringing
 from poolform.core.dispatch.cleaning import Cleaner
-from poolform.core.dispatch.tasks import Listener
 from poolform.core.dispatch.worker import Worker
 from poolform.core.errors import NotReady
 from poolform.core.pools.records import connection_of, credential_of, type_of
@@ -14,7 +14,11 @@ from poolform.core.runs.jobs import build_job
 from poolform.core.runs.supply import Suppliers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from poolform.core.blocks import Blocks
+    from poolform.core.dispatch.companions import Companion
+    from poolform.core.dispatch.tasks import Listener
     from poolform.core.plugins import Plugins
     from poolform.core.runs.launchers import Job, Launcher
     from poolform.core.store.database import Store
@@ -59,23 +63,6 @@ class Wiring:
         return supply.given_to(build_job(pool, deployment, run, runtime=runtime))
 
 
-class Announcing(Listener):
-    """Passes a worker's news on to plugins, then to another listener."""
-
-    def __init__(self, plugins: Plugins, then: Listener) -> None:
-        self._plugins, self._then = plugins, then
-
-    def run_changed(self, run: FlowRun) -> None:
-        """Tell `poolform_run_changed`; a plugin that fails at it is reported as trouble."""
-        self._then.run_changed(run)
-        for problem in self._plugins.tell("poolform_run_changed", run=run):
-            self._then.trouble(run.pool or "", problem.message)
-
-    def trouble(self, pool: str, message: str) -> None:
-        """Pass it on."""
-        self._then.trouble(pool, message)
-
-
 def make_worker(
     store: Store[Any],
     plugins: Plugins,
@@ -83,15 +70,19 @@ def make_worker(
     listener: Listener,
     *,
     keep: float | None = None,
+    wiring: Wiring | None = None,
+    launchers: Callable[[WorkPool], Launcher] | None = None,
     **options: Any,
 ) -> Worker:
     """Return a worker that launches with plugins' launchers; `options` are those of Worker.
 
-    `keep` is how many seconds past runs are kept; for ever where None.
+    `keep` is how many seconds past runs are kept; for ever where None. `wiring` and `launchers` are for who has them.
     """
-    wiring = Wiring(plugins, blocks)
-    announcing = Announcing(plugins, listener)
-    companions = [] if keep is None else [Cleaner(store, listener, keep=keep)]
-    return Worker(
-        store, wiring.launcher, wiring.job, listener=announcing, seal=blocks, companions=companions, **options
-    )
+    wiring = wiring or Wiring(plugins, blocks)
+    companions: list[Companion] = [Cleaner(store, listener, keep=keep)]
+    if plugins.hearing(HOOK):
+        lasting = options.get("only") is None  # who dispatches one run only is soon gone
+        companions.append(announcer := Announcer(store, plugins, listener, lasting=lasting))
+        listener = Ringing(announcer, listener)
+    launchers = launchers or wiring.launcher
+    return Worker(store, launchers, wiring.job, listener=listener, seal=blocks, companions=companions, **options)

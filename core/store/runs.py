@@ -114,6 +114,10 @@ _ENTER = (
     "INSERT INTO flow_run_states (run_id, seq, state, at, reason) "
     "SELECT :run, coalesce(max(seq), 0) + 1, :state, :at, :reason FROM flow_run_states WHERE run_id = :run"
 )
+_TELL = (
+    "INSERT INTO news (plugin, run_id, attempt, state, reason, at) "
+    "SELECT s.plugin, r.id, r.attempt, :state, :reason, :at FROM subscribers s JOIN flow_runs r ON r.id = :run"
+)
 
 
 def submit(
@@ -179,11 +183,13 @@ def enter(tx: Transaction, changes: Sequence[tuple[str, str, str | None]]) -> No
 
 
 def enter_at(tx: Transaction, changes: Sequence[tuple[str, str, float, str | None]]) -> None:
-    """Remember states that runs entered: (run id, state, when, reason)."""
-    if changes:
-        tx.execute_many(
-            _ENTER, [{"run": run, "state": state, "at": at, "reason": reason} for run, state, at, reason in changes]
-        )
+    """Remember states that runs entered: (run id, state, when, reason); and that plugins are to hear of them."""
+    if not changes:
+        return
+    values = [{"run": run, "state": state, "at": at, "reason": reason} for run, state, at, reason in changes]
+    tx.execute_many(_ENTER, values)
+    if tx.execute("SELECT 1 AS one FROM subscribers LIMIT 1"):
+        tx.execute_many(_TELL, values)
 
 
 def find(tx: Transaction, run_id: str) -> FlowRun | None:

@@ -15,7 +15,7 @@ from poolform.core.errors import StoreError
 if TYPE_CHECKING:
     from poolform.core.store.database import Store, Transaction
 
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 """Every revision that there ever was, oldest first. A test holds it equal to Alembic's history."""
 
 HEAD = REVISIONS[-1]

@@ -65,6 +65,13 @@ CREATE TABLE pool_history (
   CONSTRAINT pk_pool_history PRIMARY KEY (id)
 );
 CREATE INDEX ix_pool_history_pool_name_at ON pool_history (pool_name, at);
+CREATE TABLE subscribers (
+  plugin TEXT NOT NULL,
+  owner TEXT,
+  until DOUBLE,
+  seen_at DOUBLE NOT NULL,
+  CONSTRAINT pk_subscribers PRIMARY KEY (plugin)
+);
 CREATE TABLE work_pools (
   id TEXT NOT NULL,
   name TEXT NOT NULL,
@@ -121,6 +128,19 @@ CREATE TABLE logs (
   CONSTRAINT pk_logs PRIMARY KEY (run_id, attempt, seq),
   CONSTRAINT fk_logs_run_id FOREIGN KEY(run_id) REFERENCES flow_runs (id) ON DELETE CASCADE
 );
+CREATE TABLE news (
+  id INTEGER NOT NULL,
+  plugin TEXT NOT NULL,
+  run_id TEXT NOT NULL,
+  attempt INTEGER NOT NULL,
+  state TEXT NOT NULL,
+  reason TEXT,
+  at DOUBLE NOT NULL,
+  CONSTRAINT pk_news PRIMARY KEY (id),
+  CONSTRAINT fk_news_run_id FOREIGN KEY(run_id) REFERENCES flow_runs (id) ON DELETE CASCADE
+);
+CREATE INDEX ix_news_plugin_id ON news (plugin, id);
+CREATE INDEX ix_news_run_id ON news (run_id);
 CREATE TABLE pool_modules (
   pool_id TEXT NOT NULL,
   files TEXT DEFAULT '{}' NOT NULL,
@@ -187,4 +207,4 @@ CREATE TABLE schedules (
 CREATE INDEX ix_schedules_deployment_id ON schedules (deployment_id);
 CREATE INDEX ix_schedules_due ON schedules (next_at) WHERE active;
 CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL CONSTRAINT alembic_version_pkc PRIMARY KEY);
-INSERT INTO alembic_version (version_num) VALUES ('0002');
+INSERT INTO alembic_version (version_num) VALUES ('0003');

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     CheckConstraint,
     Column,
@@ -283,6 +284,29 @@ workers = Table(
     _time("started_at"),
     _time("heartbeat_at"),
     _time("expires_at"),
+)
+
+subscribers = Table(
+    "subscribers",
+    metadata,
+    Column("plugin", Text, primary_key=True),
+    _maybe("owner"),
+    _maybe_time("until"),
+    _time("seen_at"),
+)
+
+news = Table(
+    "news",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    _text("plugin"),  # no foreign key: who stops to listen must not make somebody's change of a run fail
+    _belongs("run_id", "flow_runs.id"),
+    Column("attempt", Integer, nullable=False),
+    _text("state"),
+    _maybe("reason"),
+    _time("at"),
+    Index(None, "plugin", "id"),
+    Index(None, "run_id"),
 )
 
 

@@ -6,11 +6,14 @@ import hashlib
 import hmac
 import inspect
 import json
+import os
+import random
 import re
 import subprocess
 import sys
 import textwrap
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -302,12 +305,15 @@ class Receiver(HTTPServer):
 
     def __init__(self):
         self.received = []
+        self.refuses = 0.0
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(handler):  # noqa: N805
                 body = handler.rfile.read(int(handler.headers["Content-Length"]))
-                self.received.append((handler.path, dict(handler.headers), body))
-                handler.send_response(204)
+                refused = random.random() < self.refuses
+                if not refused:
+                    self.received.append((handler.path, dict(handler.headers), body))
+                handler.send_response(503 if refused else 204)
                 handler.end_headers()
 
             def log_message(self, *args):
@@ -353,6 +359,7 @@ def test_a_run_s_changes_are_posted_to_a_webhook_kept_in_a_block(run, deployed, 
     assert result.code == 0, result.err
     news = [json.loads(body) for _, _, body in receiver.received]
     states = [item["state"] for item in news]
+    # Heard from when a worker with the plugin is there, which here is after it was submitted.
     assert [state for state in states if state != "running"] == ["pending", "submitted", "completed"]
     assert {(item["deployment"], item["pool"], item["attempt"]) for item in news} == {("f/x", "here", 1)}
     for path, headers, body in receiver.received:
@@ -361,15 +368,64 @@ def test_a_run_s_changes_are_posted_to_a_webhook_kept_in_a_block(run, deployed, 
     assert "hush-4711" not in result.out + result.err
 
 
-def test_a_webhook_that_nobody_answers_harms_no_run(run, deployed, receiver):
+def webhook(run, url):
+    secret = json.dumps({"url": url})
+    assert run("run_webhook", "block", "create", "webhook/runs", "--file", "-", stdin=secret).code == 0
+
+
+def test_a_webhook_that_nobody_answers_harms_no_run_and_hears_later(run, deployed, receiver):
     with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as closed:
         port = closed.server_port
-    secret = json.dumps({"url": f"http://127.0.0.1:{port}/hush-4711"})
-    assert run("run_webhook", "block", "create", "webhook/runs", "--file", "-", stdin=secret).code == 0
+    webhook(run, f"http://127.0.0.1:{port}/hush-4711")
     result = run("run_webhook", "deployment", "run", "f/x", "--watch")
     assert result.code == 0, result.err
-    assert "A run's webhook was not delivered: URLError" in result.err
+    assert "NotDelivered: the webhook cannot be reached: ConnectionRefusedError. That " in result.err
+    assert "is pending was not heard; it is told again later." in result.err
     assert "hush-4711" not in result.out + result.err
+    assert run("run_webhook", "block", "delete", "webhook/runs", "--yes").code == 0
+    webhook(run, f"http://127.0.0.1:{receiver.server_port}/hush-4711")
+    assert run("run_webhook", "deployment", "run", "f/x", "--watch").code == 0
+    told = {}
+    for _, _, body in receiver.received:
+        item = json.loads(body)
+        told.setdefault(item["id"], []).append(item["state"])
+    first, second = told.values()
+    assert [state for state in first if state != "running"] == ["pending", "submitted", "completed"]
+    assert [state for state in second if state != "running"] == ["scheduled", "pending", "submitted", "completed"]
+
+
+@pytest.mark.slow
+def test_a_webhook_s_outage_and_killed_workers_lose_no_change(run, deployed, receiver, tmp_path):
+    """Half of the posts are refused, and the worker is killed again and again."""
+    webhook(run, f"http://127.0.0.1:{receiver.server_port}/")
+    receiver.refuses = 0.5
+    command = [sys.executable, "-m", "poolform.cli.app", "worker", "start"]
+    env = {**os.environ, "POOLFORM_PLUGINS": "run_webhook", "PYTHONPATH": EXAMPLES}
+    worker = subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL)
+    made = []
+    deadline = time.monotonic() + 30
+    while not run("run_webhook", "worker", "ls", "-o", "json").json:
+        assert time.monotonic() < deadline
+    time.sleep(0.5)  # by now it has said that the plugin listens
+    for _ in range(4):
+        made += [run("run_webhook", "deployment", "run", "f/x").out.strip() for _ in range(2)]
+        worker.kill()
+        worker.wait()
+        worker = subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL)
+    receiver.refuses = 0.0
+    try:
+        deadline = time.monotonic() + 90
+        while {json.loads(body)["id"] for *_, body in receiver.received if b'"completed"' in body} < set(made):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    finally:
+        worker.terminate()
+        worker.wait(30)
+    for run_id in made:
+        heard = [item["state"] for *_, body in receiver.received if (item := json.loads(body))["id"] == run_id]
+        states = [s["state"] for s in run("run_webhook", "flow-run", "inspect", run_id, "-o", "json").json["states"]]
+        # Each at least once, and in order: what was told when the worker was killed comes again.
+        assert [state for state in dict.fromkeys(heard) if state in states] == list(dict.fromkeys(states))
 
 
 def test_a_run_whose_news_no_plugin_can_take_goes_on(run, deployed):
