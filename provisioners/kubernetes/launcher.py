@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -58,7 +58,13 @@ class KubernetesLauncher(Launcher):
         with _asking("launching", refusing=True):
             if request["secret"]:
                 self._put_secret(job, name)
-            made = self._made(job, request["job"], name)
+            try:
+                made = self._made(job, request["job"], name)
+            except (ApiError, LaunchRefused) as exc:
+                if request["secret"] and (isinstance(exc, LaunchRefused) or exc.is_final):
+                    with suppress(ApiError, Unreachable):
+                        self._cluster.delete(self._at("secrets", name))
+                raise
             if request["secret"]:
                 self._cluster.patch(self._at("secrets", name), manifest.owned_by(made))
         return self._handle(name)
@@ -219,7 +225,7 @@ def _asking(doing: str, *, refusing: bool = False) -> Iterator[None]:
             raise NoCapacity(exc.message) from exc
         if exc.status == 401:
             raise Unavailable(f"{doing}: the cluster does not accept the context's credentials: {exc}") from exc
-        if refusing and exc.status != 429 and exc.status < 500:
+        if refusing and exc.is_final:
             raise LaunchRefused(f"{doing}: {exc}") from exc
         raise Unavailable(f"{doing}: {exc}") from exc
     except Unreachable as exc:

@@ -91,8 +91,7 @@ class Kubernetes(PoolType):
             create = next(permission for permission in LAUNCHER if str(permission) == "create jobs.batch")
             answer = identity.may(cluster, settings["namespace"], create)
         except ApiError as exc:
-            unsure = exc.status == 429 or exc.status >= 500
-            return Finding(subject, "unknown" if unsure else "missing", str(exc))
+            return Finding(subject, "missing" if exc.is_final else "unknown", str(exc))
         except Unreachable as exc:
             return Finding(subject, "unknown", str(exc))
         finally:

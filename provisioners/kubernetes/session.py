@@ -37,6 +37,11 @@ class ApiError(Exception):
         super().__init__(f"{message} ({status} {reason})" if reason else f"{message} ({status})")
         self.status, self.reason, self.message = status, reason, message
 
+    @property
+    def is_final(self) -> bool:
+        """Whether asking again would be answered the same."""
+        return self.status != 429 and self.status < 500
+
 
 class Unreachable(Exception):
     """The cluster's API could not be asked, or hung up."""
