@@ -69,11 +69,15 @@ class Proposal:
 
 
 def plan_sentences(plan: Plan, nouns: Mapping[str, str]) -> tuple[Sentence, ...]:
-    """Return a plan's changes in words, each with what moved outside Poolform to cause it."""
+    """Return a plan's changes in words, each with what moved outside Poolform to cause it.
+
+    Terraform's JSON has them by address. `nouns` has them as their author tells the story, so that is the order here.
+    """
     drifted = {change.address: change for change in plan.drift}
+    places = {key: place for place, key in enumerate(nouns)}
+    told = sorted(plan.changes, key=lambda change: places.get(change.noun_key(nouns), len(places)))
     return tuple(
-        Sentence(change.action, change.sentence(nouns), _drift_details(drifted.get(change.address)))
-        for change in plan.changes
+        Sentence(change.action, change.sentence(nouns), _drift_details(drifted.get(change.address))) for change in told
     )
 
 

@@ -78,7 +78,7 @@ class Change:
 
     def sentence(self, nouns: Mapping[str, str]) -> str:
         """Say the change in plain words, such as "Create an ECS cluster named flows-ab12cd34"."""
-        noun = self._noun(nouns.get(self.type))
+        noun = self._noun(nouns.get(self.noun_key(nouns)))
         first, _, rest = noun.partition(" ")
         own = _OWN_VERBS.get(first.lower())
         if own and self.action in own:
@@ -86,6 +86,14 @@ class Change:
         else:
             text = f"{_VERBS[self.action]} {rest if own else noun}"
         return text + self._because()
+
+    def noun_key(self, nouns: Mapping[str, str]) -> str:
+        """Return what names this change in `nouns`: its own address without an index, where that is there, or its type.
+
+        Several objects of one type may be different things to a person: each API that is activated, each grant.
+        """
+        own = f"{self.type}.{self.name}"
+        return own if own in nouns else self.type
 
     def _noun(self, template: str | None) -> str:
         if template is not None:

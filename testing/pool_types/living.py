@@ -112,10 +112,12 @@ class Living(PoolTypeCase):
     def test_a_plan_can_be_said_in_words(self, start: Callable[..., Trial]) -> None:
         for variables in self._all_examples():
             for change in start(variables).plan().changes:
-                noun = self.pool_type.nouns.get(change.type, "")
+                noun = self.pool_type.nouns.get(change.noun_key(self.pool_type.nouns), "")
                 named = {_first(field) for _, field, _, _ in string.Formatter().parse(noun) if field}
                 known = {*(change.after or {}), *change.unknown}
-                assert named <= known, f"the noun of {change.type} speaks of attributes that it does not have: {noun!r}"
+                assert named <= known, (
+                    f"the noun of {change.address} speaks of attributes that it does not have: {noun!r}"
+                )
 
     def test_no_secret_is_in_the_state(self, start: Callable[..., Trial]) -> None:
         """Keys are minted after the apply, outside Terraform, which would keep them in clear."""

@@ -121,8 +121,10 @@ class Rendering(PoolTypeCase):
 
     def test_every_resource_has_a_noun(self) -> None:
         """A plan is shown in plain words: "Create an Artifact Registry repository named flows"."""
-        types = {kind for variables in self._shapes() for kind in self._render(variables).resource_types}
-        assert types <= self.pool_type.nouns.keys(), "resource types without a noun"
+        nouns = self.pool_type.nouns
+        made = {address for variables in self._shapes() for address in self._render(variables).addresses}
+        without = sorted(address for address in made if not nouns.keys() & {address, address.partition(".")[0]})
+        assert without == [], "resources without a noun"
 
     def test_variables_of_older_revisions_can_be_upgraded(self) -> None:
         older = range(1, self.pool_type.revision)
