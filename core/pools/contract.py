@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
@@ -175,6 +176,8 @@ class PoolType(ABC):
     providers: ClassVar[Mapping[str, Provider]] = {}
     templates: ClassVar[Traversable | None] = None
     nouns: ClassVar[Mapping[str, str]] = {}
+    patience: ClassVar[timedelta] = timedelta(minutes=1)
+    """How long the platform may take to accept a credential, or a right, that was just made."""
 
     def discover(self) -> Mapping[str, Json]:
         """Return defaults of variables found in the environment (the active project, region). Cheap; never fails."""
@@ -220,6 +223,14 @@ class ChecksCredentials(Protocol):
 
     def authenticate(self, connection: Connection, credential: Credential | None) -> Finding:
         """Use the credential once and say whether the platform took it."""
+
+
+@runtime_checkable
+class Suggests(Protocol):
+    """A pool type that can list values to choose a required variable from, when nobody gave one."""
+
+    def suggestions(self, variable: str) -> Sequence[str]:
+        """Return values of `variable` that would do here, asking the cloud. Never fails: empty where it can't tell."""
 
 
 @runtime_checkable

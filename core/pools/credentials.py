@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from poolform.core.blocks import Document
 from poolform.core.errors import NotFound, NotReady, PoolformError
-from poolform.core.pools.contract import ChecksCredentials, MintsCredentials
+from poolform.core.pools.contract import ChecksCredentials, MintsCredentials, PoolType
 from poolform.core.pools.lock import pool_lock, whoami
 from poolform.core.pools.proposal import Sentence
 from poolform.core.pools.records import connection_of, credential_block_name, credential_of, type_of
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
     from poolform.core.pools.contract import Connection, Credential, Finding
     from poolform.core.pools.planning import Context
     from poolform.core.store.pools import WorkPool
-
-# A new key is not known everywhere at once: IAM is eventually consistent.
-_PATIENCE = 60.0
-
 
 def to_come(context: Context, pool: WorkPool, registered: Registered, variables: Any) -> tuple[Sentence, ...]:
     """Say what will be done about the launcher's key once the plan is applied."""
@@ -128,8 +124,12 @@ def check(registered: Registered | None, pool: WorkPool, blocks: Blocks) -> Find
 
 
 def wait_until_accepted(pool_type: ChecksCredentials, connection: Connection, credential: Credential | None) -> None:
-    """Return once the platform takes the credential. Raises PoolformError when it does not within a minute."""
-    deadline, pause = time.monotonic() + _PATIENCE, 0.25
+    """Return once the platform takes the credential: what was just made is not known everywhere at once.
+
+    Raises PoolformError when that takes longer than the pool type has patience.
+    """
+    assert isinstance(pool_type, PoolType)
+    deadline, pause = time.monotonic() + pool_type.patience.total_seconds(), 0.25
     while True:
         finding = pool_type.authenticate(connection, credential)
         if finding.verdict != "missing":
