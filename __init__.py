@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         PoolType,
         Provider,
         Review,
+        Suggests,
         Variables,
     )
     from poolform.core.runs.authoring import deploy, to_deployment
@@ -95,6 +96,7 @@ __all__ = [
     "Review",
     "Schedule",
     "StartsRuntime",
+    "Suggests",
     "Unavailable",
     "Unknowable",
     "Variables",

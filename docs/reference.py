@@ -34,7 +34,7 @@ _API = {
         *("Credential", "Orphan"),
     ),
     "What a pool type may be able to do": (
-        *("MintsCredentials", "ChecksCredentials", "Disconnects", "Migrates", "FindsOrphans"),
+        *("MintsCredentials", "ChecksCredentials", "Disconnects", "Migrates", "FindsOrphans", "Suggests"),
     ),
     "Launchers": (
         *("Launcher", "Job", "JobStatus", "LogPage", "LogLine", "Prepares", "Notifies", "StartsRuntime"),

@@ -15,6 +15,7 @@ import yaml
 from pydantic import ValidationError
 
 from poolform.core.errors import InvalidValues, UsageError, nearest
+from poolform.core.pools.contract import Suggests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
     from poolform.core.pools.contract import PoolType, Variables
     from poolform.core.runs.launchers import Json
+
+
+_SHOWN = 12  # values to choose from that fit into a question
 
 
 @dataclass(frozen=True)
@@ -76,10 +80,11 @@ def validate(pool_type: PoolType, given: Mapping[str, Given]) -> Variables:
         return model.model_validate({name: item.value for name, item in given.items()})
     except ValidationError as exc:
         problems = [_problem(error, model, given) for error in exc.errors()]
+        hints = _choices(pool_type, [str(e["loc"][0]) for e in exc.errors() if e["type"] == "missing" and e["loc"]])
         raise InvalidValues(
             f"The variables do not fit the pool type {pool_type.slug}:",
             problems,
-            hint="Set them with --set KEY=VALUE or in a file with --vars FILE; "
+            hint=f"{hints}Set them with --set KEY=VALUE or in a file with --vars FILE; "
             f"`poolform work-pool types {pool_type.slug}` describes them.",
         ) from exc
 
@@ -88,8 +93,25 @@ def ask(name: str, pool_type: PoolType, prompt: Callable[[str], str]) -> Given:
     """Ask a person for one variable; `prompt` is given a question and returns the answer."""
     field = pool_type.variables.model_fields[name]
     description = f" ({field.description.rstrip('.')})" if field.description else ""
-    answer = prompt(f"{name}{description}")
+    known = suggestions(pool_type, name)
+    answer = prompt(f"{name}{description}{f', such as {_listed(known)}' if known else ''}")
     return Given(answer if _is_text(pool_type.variables, name) else _parsed(answer), "your answer")
+
+
+def suggestions(pool_type: PoolType, name: str) -> Sequence[str]:
+    """Return values that a required variable could have, where the pool type knows some."""
+    return pool_type.suggestions(name) if isinstance(pool_type, Suggests) else ()
+
+
+def _choices(pool_type: PoolType, names: Sequence[str]) -> str:
+    """Say what is known of variables that nobody gave."""
+    known = {name: suggestions(pool_type, name) for name in names}
+    return "".join(f"Known for {name}: {_listed(values)}. " for name, values in known.items() if values)
+
+
+def _listed(values: Sequence[str]) -> str:
+    more = len(values) - _SHOWN
+    return ", ".join(values[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _problem(error: Any, model: type[Variables], given: Mapping[str, Given]) -> str:
