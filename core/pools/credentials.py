@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from poolform.core.pools.planning import Context
     from poolform.core.store.pools import WorkPool
 
+
 def to_come(context: Context, pool: WorkPool, registered: Registered, variables: Any) -> tuple[Sentence, ...]:
     """Say what will be done about the launcher's key once the plan is applied."""
     pool_type = registered.pool_type
