@@ -260,6 +260,7 @@ BEHAVIOUR = Behaviour(
             "region": "{region}",
             "access_token": "ya29.standin",
         },
+        "google_client_openid_userinfo": {"id": "standin@example.com", "email": "standin@example.com"},
         "google_project": lambda given, _objects: {
             "id": f"projects/{given.get('project_id') or given['project']}",
             "project_id": given.get("project_id") or given["project"],
