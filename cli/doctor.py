@@ -86,9 +86,10 @@ def _database(session: Session) -> Iterator[tuple[bool, str, str | None]]:
 
 
 def _plugins(session: Session) -> Iterator[tuple[bool, str, str | None]]:
+    problems = session.plugins.all_problems()
     slugs = ", ".join(sorted(session.plugins.pool_types))
     yield True, f"{len(session.plugins.plugins)} loaded; pool types: {slugs}", None
-    for problem in session.plugins.problems:
+    for problem in problems:
         yield False, problem.message, problem.hint
 
 

@@ -27,9 +27,10 @@ app = typer.Typer(
 def ls(ctx: typer.Context, output: Output = Format.text) -> None:
     """List plugins, what they bring, and what is wrong with those that were left out. Exit code 1 if any was."""
     plugins = Session.of(ctx).plugins
+    problems = plugins.all_problems()
     brought: dict[str, list[str]] = {plugin.name: [] for plugin in plugins.plugins}
-    for slug, registered in plugins.pool_types.items():
-        brought[registered.plugin.name].append(slug)
+    for slug in plugins.pool_types:
+        brought[plugins.pool_types.plugin_of(slug).name].append(slug)
     if output is Format.json:
         show_json(
             {
@@ -37,17 +38,17 @@ def ls(ctx: typer.Context, output: Output = Format.text) -> None:
                     {"name": p.name, "package": p.distribution, "version": p.version, "pool_types": brought[p.name]}
                     for p in plugins.plugins
                 ],
-                "problems": [{"plugin": problem.plugin, "message": problem.message} for problem in plugins.problems],
+                "problems": [{"plugin": problem.plugin, "message": problem.message} for problem in problems],
             }
         )
     else:
         rows = [(p.name, p.distribution, p.version, ", ".join(brought[p.name])) for p in plugins.plugins]
         table(("PLUGIN", "PACKAGE", "VERSION", "POOL TYPES"), rows, empty="There are no plugins.")
-        for problem in plugins.problems:
+        for problem in problems:
             say(f"\n{problem.message[:1].upper()}{problem.message[1:]}", "red")
             if problem.hint:
                 say(problem.hint)
-    if plugins.problems:
+    if problems:
         raise typer.Exit(1)
 
 

@@ -14,7 +14,7 @@ from poolform.cli.view import can_ask
 
 if TYPE_CHECKING:
     from poolform.cli.session import Session
-    from poolform.core.plugins import Registered
+    from poolform.core.pools.catalogue import Registered
     from poolform.core.store.pools import WorkPool
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the work pool.", show_default=False)]

@@ -15,7 +15,7 @@ from poolform.core.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from poolform.core.plugins import Registered
+    from poolform.core.pools.catalogue import Registered
 
 app = typer.Typer()
 
@@ -30,7 +30,7 @@ def types(
 ) -> None:
     """List the pool types that can be made here, or describe one."""
     plugins = Session.of(ctx).plugins
-    for problem in plugins.problems:
+    for problem in plugins.problems if slug is not None else plugins.all_problems():
         say(f"Warning: {problem.message}", "yellow")
     if slug is not None:
         _describe_type(plugins.pool_type(slug), output)

@@ -8,19 +8,21 @@ left out and reported by name; the rest works.
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
+from functools import cached_property
 from importlib import import_module, metadata
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from poolform.core.errors import NotFound, PluginError, PoolformError, nearest
+from poolform.core.errors import NotFound, PluginError, nearest
+from poolform.core.pools.catalogue import Catalogue, Plugin, reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from poolform.core.pools.catalogue import Registered
     from poolform.core.pools.contract import Block, PoolType, Review
     from poolform.core.runs.launchers import Json
     from poolform.core.settings import Settings
@@ -49,13 +51,17 @@ class Hooks:
     """Every hook, its exact signature, and when it is called."""
 
     @hookspec
-    def poolform_pool_types(self) -> Iterable[type[PoolType]]:
-        """Return the pool types that this plugin brings. Called once, when plugins are loaded."""
+    def poolform_pool_types(self) -> Iterable[type[PoolType]] | Mapping[str, str]:
+        """Return the pool types that this plugin brings. Called once, when plugins are loaded.
+
+        Either the classes, or a dictionary of their slugs and where they are, as `module:Class`: such a module is
+        imported when something is about a pool of that type, so that others need not wait for it.
+        """
         return ()
 
     @hookspec
     def poolform_block_types(self) -> Iterable[type[Block]]:
-        """Return the block types that this plugin brings. Called once, when plugins are loaded."""
+        """Return the block types that this plugin brings. Called once, when blocks are first needed."""
         return ()
 
     @hookspec
@@ -81,7 +87,7 @@ class Hooks:
 
     @hookspec
     def poolform_sources(self) -> Mapping[str, Callable[[Mapping[str, Json]], Json]]:
-        """Return ways to name where code is, by the scheme of their URLs. Called once, when plugins are loaded.
+        """Return ways to name where code is, by the scheme of their URLs. Called once, when sources are first needed.
 
         A way is called for every job whose deployment has the source `{"type": SCHEME, "url": URL}`, and returns a
         source of a type that jobs can fetch, such as `{"type": "git", "url": …}`: so it may hand out addresses that
@@ -90,61 +96,16 @@ class Hooks:
         return {}
 
 
-@dataclass(frozen=True)
-class Plugin:
-    """One loaded plugin: its entry point's name, and the distribution that it came in."""
-
-    name: str
-    distribution: str
-    version: str
-
-    @property
-    def label(self) -> str:
-        """Name it in plans, records and errors."""
-        return f"{self.name} ({self.distribution} {self.version})" if self.distribution else self.name
-
-
-@dataclass(frozen=True)
-class Registered:
-    """A pool type and the plugin that brought it."""
-
-    pool_type: PoolType
-    plugin: Plugin
-
-    @contextmanager
-    def acting(self, what: str) -> Iterator[None]:
-        """Call the pool type inside this: an exception of its own becomes a PluginError that names the plugin."""
-        try:
-            yield
-        except PluginError as exc:
-            if exc.plugin != self.pool_type.slug:
-                raise
-            # From where only the pool type was known, such as rendering.
-            text = f"the pool type {exc.plugin}: {exc.message.removeprefix(f'plugin {exc.plugin}: ')}"
-            raise PluginError(self.plugin.label, text, hint=exc.hint) from exc
-        except PoolformError:
-            raise
-        except Exception as exc:
-            text = f"{what} of the pool type {self.pool_type.slug} failed: {_reason(exc)}."
-            raise PluginError(self.plugin.label, text) from exc
-
-
 class Plugins:
     """The plugins of one process: what they bring, what is wrong with some, and a way to call them."""
 
     def __init__(self, trace: Callable[[str], None] | None = None) -> None:
-        from poolform.core.pools.contract import Secret
-        from poolform.core.runs.credentials import BLOCK_TYPES
-
         self._manager = pluggy.PluginManager(GROUP)
         self._manager.add_hookspecs(Hooks)
         self._trace = trace
         self._plugins: dict[str, Plugin] = {}
-        self._pool_types: dict[str, Registered] = {}
-        ours: tuple[type[Block], ...] = (Secret, *BLOCK_TYPES)
-        self._block_types: dict[str, type[Block]] = {known.block_type: known for known in ours}
-        self._sources: dict[str, tuple[Plugin, SourceWay]] = {}
         self._problems: list[PluginError] = []
+        self._pool_types = Catalogue(self.report)
 
     @property
     def plugins(self) -> tuple[Plugin, ...]:
@@ -152,24 +113,47 @@ class Plugins:
         return tuple(self._plugins.values())
 
     @property
-    def pool_types(self) -> Mapping[str, Registered]:
+    def pool_types(self) -> Catalogue:
         """Every pool type by its slug."""
         return self._pool_types
 
-    @property
+    @cached_property
     def block_types(self) -> Mapping[str, type[Block]]:
         """Every block type by its name."""
-        return self._block_types
+        from poolform.core.pools.contract import Secret
+        from poolform.core.runs.credentials import BLOCK_TYPES
 
-    @property
+        ours: tuple[type[Block], ...] = (Secret, *BLOCK_TYPES)
+        found: dict[str, type[Block]] = {known.block_type: known for known in ours}
+        for _, block_type in self._gathered("poolform_block_types"):
+            found.setdefault(block_type.block_type, block_type)
+        return found
+
+    @cached_property
     def sources(self) -> Mapping[str, tuple[Plugin, SourceWay]]:
         """Every plugin's way to name where code is, by the scheme of its URLs, with the plugin that brought it."""
-        return self._sources
+        found: dict[str, tuple[Plugin, SourceWay]] = {}
+        for about, (scheme, way) in self._gathered("poolform_sources", lambda result: result.items()):
+            taken = found.get(scheme)
+            if taken is None and scheme not in _OUR_SCHEMES:
+                found[scheme] = (about, way)
+                continue
+            by = taken[0].label if taken else "Poolform itself"
+            text = f"the source type {scheme} is already brought by {by}; this one is left out."
+            self.report(PluginError(about.label, text))
+        return found
 
     @property
     def problems(self) -> tuple[PluginError, ...]:
-        """What is wrong with plugins that were left out, in part or whole."""
+        """What is wrong with plugins that were left out, in part or whole, as far as they were needed."""
         return tuple(self._problems)
+
+    def all_problems(self) -> tuple[PluginError, ...]:
+        """Return what is wrong with any plugin, having asked each for everything that it brings."""
+        self.pool_types.values()
+        assert self.block_types is not None
+        assert self.sources is not None
+        return self.problems
 
     def pool_type(self, slug: str) -> Registered:
         """Return a pool type. Raises NotFound, with the nearest names and any plugin that could not be loaded."""
@@ -234,14 +218,18 @@ class Plugins:
 
     def _take_in(self, about: Plugin) -> None:
         try:
-            for pool_type in self._brought(about, "poolform_pool_types"):
-                self._add_pool_type(about, pool_type)
-            for block_type in self._brought(about, "poolform_block_types"):
-                self._block_types.setdefault(block_type.block_type, block_type)
-            for scheme, way in self._brought(about, "poolform_sources", lambda result: result.items()):
-                self._add_source(about, scheme, way)
+            for offer in self._brought(about, "poolform_pool_types", _offers):
+                self._pool_types.offer(about, *offer)
         except PluginError as exc:
-            self._problems.append(exc)
+            self.report(exc)
+
+    def _gathered(self, hook: str, items: Callable[[Any], Iterable[Any]] = iter) -> Iterator[tuple[Plugin, Any]]:
+        """Yield what each plugin brings by a hook; one that fails at it is reported."""
+        for about in self.plugins:
+            try:
+                yield from ((about, item) for item in self._brought(about, hook, items))
+            except PluginError as exc:
+                self.report(exc)
 
     def _call_one(self, about: Plugin, hook: str, arguments: Mapping[str, object]) -> list[Any]:
         others = [plugin for name, plugin in self._manager.list_name_plugin() if name != about.name and plugin]
@@ -251,8 +239,8 @@ class Plugins:
             # A generator runs, and may fail, only when it is asked for what it yields.
             results = [list(found) if isinstance(found, GeneratorType) else found for found in caller(**arguments)]
         except Exception as exc:
-            self._note_call(about, hook, arguments, f"failed: {_reason(exc)}", began)
-            raise PluginError(about.label, f"{hook} failed: {_reason(exc)}.") from exc
+            self._note_call(about, hook, arguments, f"failed: {reason(exc)}", began)
+            raise PluginError(about.label, f"{hook} failed: {reason(exc)}.") from exc
         if caller.get_hookimpls():
             self._note_call(about, hook, arguments, f"returned {_brief(results[0] if results else None)}", began)
         return results
@@ -268,34 +256,8 @@ class Plugins:
         try:
             return [item for result in results for item in items(result)]
         except (TypeError, AttributeError) as exc:
-            wanted = "a list" if items is iter else "a dictionary"
+            wanted = "a dictionary" if hook == "poolform_sources" else "a list"
             raise PluginError(about.label, f"{hook} returned {results[0]!r}, which is not {wanted}.") from exc
-
-    def _add_source(self, about: Plugin, scheme: str, way: SourceWay) -> None:
-        taken = self._sources.get(scheme)
-        if taken is None and scheme not in _OUR_SCHEMES:
-            self._sources[scheme] = (about, way)
-            return
-        by = taken[0].label if taken else "Poolform itself"
-        text = f"the source type {scheme} is already brought by {by}; this one is left out."
-        self._problems.append(PluginError(about.label, text))
-
-    def _add_pool_type(self, about: Plugin, cls: Any) -> None:
-        from poolform.core.pools.conformance import contract_problems
-
-        problems = contract_problems(cls)
-        if problems:
-            name = getattr(cls, "slug", None) or getattr(cls, "__name__", repr(cls))
-            text = f"the pool type {name} breaks the contract: {'; '.join(problems)}."
-            self._problems.append(PluginError(about.label, text))
-            return
-        taken = self._pool_types.get(cls.slug)
-        if taken is not None:
-            text = f"the pool type {cls.slug} is already brought by {taken.plugin.label}; this one is left out."
-            hint = "Uninstall one of them, or narrow POOLFORM_PLUGINS."
-            self._problems.append(PluginError(about.label, text, hint=hint))
-            return
-        self._pool_types[cls.slug] = Registered(cls(), about)
 
 
 def load_plugins(settings: Settings, trace: Callable[[str], None] | None = None) -> Plugins:
@@ -325,7 +287,7 @@ def _import(plugins: Plugins, about: Plugin, load: Callable[[], object]) -> None
         plugin = load()
     except Exception as exc:  # noqa: BLE001 - a stranger's module may raise anything at import
         hint = "Reinstall or uninstall it, or leave it out of POOLFORM_PLUGINS."
-        plugins.report(PluginError(about.label, f"it cannot be imported: {_reason(exc)}.", hint=hint))
+        plugins.report(PluginError(about.label, f"it cannot be imported: {reason(exc)}.", hint=hint))
         return
     plugins.register(plugin, about)
 
@@ -344,5 +306,6 @@ def _brief(value: object) -> str:
     return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"
 
 
-def _reason(exc: Exception) -> str:
-    return f"{type(exc).__name__}: {' '.join(str(exc).split())}" if str(exc) else type(exc).__name__
+def _offers(result: Any) -> Iterable[tuple[str | None, Any]]:
+    """Return pool types as slugs and where they are, or as classes that say their slug themselves."""
+    return result.items() if isinstance(result, Mapping) else ((None, cls) for cls in result)

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from poolform.core.errors import NotFound, PluginError, UsageError, nearest
-from poolform.core.plugins import GROUP, Plugin, Plugins
+from poolform.core.plugins import GROUP, Plugins
+from poolform.core.pools.catalogue import Plugin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -79,7 +80,7 @@ def run(package: str) -> Report:
         needed = f"A check needs {', '.join(missing)}, which are not installed."
         raise UsageError(needed, hint="Install them: pip install 'poolform[testing]'")
     modules = _modules(package)
-    problems = [Shortfall(package, "the plugin loads", problem.message) for problem in _loaded(modules).problems]
+    problems = [Shortfall(package, "the plugin loads", problem.message) for problem in _loaded(modules).all_problems()]
     if problems:
         return Report(package, 0, tuple(problems))
     try:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from poolform.core.blocks import Blocks
-    from poolform.core.plugins import Registered
+    from poolform.core.pools.catalogue import Registered
     from poolform.core.pools.contract import Connection
     from poolform.core.pools.planning import Context
     from poolform.core.pools.proposal import Proposal

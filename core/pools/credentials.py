@@ -21,7 +21,7 @@ from poolform.core.store import pools as store_pools
 
 if TYPE_CHECKING:
     from poolform.core.blocks import Blocks
-    from poolform.core.plugins import Registered
+    from poolform.core.pools.catalogue import Registered
     from poolform.core.pools.contract import Connection, Credential, Finding
     from poolform.core.pools.planning import Context
     from poolform.core.store.pools import WorkPool

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from poolform.core.blocks import Blocks
-    from poolform.core.plugins import Plugins, Registered
+    from poolform.core.plugins import Plugins
+    from poolform.core.pools.catalogue import Registered
     from poolform.core.pools.proposal import Purpose
     from poolform.core.settings import Settings
     from poolform.core.store.database import Store

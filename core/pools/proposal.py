@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from poolform.core.plugins import Registered
+    from poolform.core.pools.catalogue import Registered
     from poolform.core.pools.contract import Finding, Identity, Review
     from poolform.core.store.pools import WorkPool
     from poolform.core.terraform.locate import Binary

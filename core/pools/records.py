@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from poolform.core.blocks import Blocks
-    from poolform.core.plugins import Plugins, Registered
+    from poolform.core.plugins import Plugins
+    from poolform.core.pools.catalogue import Registered
     from poolform.core.pools.contract import Variables
     from poolform.core.store.database import Store
     from poolform.core.terraform.providers import Backend

@@ -6,7 +6,6 @@ from datetime import timedelta
 from importlib.resources import files
 from typing import TYPE_CHECKING, ClassVar
 
-from poolform.core.plugins import hookimpl
 from poolform.core.pools.contract import Connection, PoolType, Provider
 from poolform.provisioners.cloud_run import access, cleanup, discovery, identity, keys, orphans, registry, session
 from poolform.provisioners.cloud_run.job_variables import JOB_CONFIGURATION, CloudRunJobVariables
@@ -127,15 +126,3 @@ class CloudRun(CloudRunPush):
     slug = "cloud-run"
     title = "Google Cloud Run"
     description = "Cloud Run jobs launched by a worker that runs near the pool."
-
-
-@hookimpl
-def poolform_pool_types() -> list[type[PoolType]]:
-    """Return both ways of Cloud Run."""
-    return [CloudRunPush, CloudRun]
-
-
-@hookimpl
-def poolform_block_types() -> list[type[keys.GcpCredentials]]:
-    """Return the block that a key is kept in."""
-    return [keys.GcpCredentials]

@@ -8,7 +8,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from poolform.core.plugins import hookimpl
 from poolform.core.pools.contract import Connection, PoolType, Provider
 from poolform.provisioners.ecs import cleanup, identity, keys, orphans, registry, session
 from poolform.provisioners.ecs.job_variables import JOB_CONFIGURATION, EcsJobVariables
@@ -158,18 +157,6 @@ class Ecs(EcsPush):
     slug = "ecs"
     title = "Amazon ECS"
     description = "Fargate tasks launched by a worker that runs near the pool."
-
-
-@hookimpl
-def poolform_pool_types() -> list[type[PoolType]]:
-    """Return both ways of ECS."""
-    return [EcsPush, Ecs]
-
-
-@hookimpl
-def poolform_block_types() -> list[type[keys.AwsCredentials]]:
-    """Return the block that an access key is kept in."""
-    return [keys.AwsCredentials]
 
 
 def _configured_region() -> str | None:

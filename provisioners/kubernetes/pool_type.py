@@ -5,7 +5,6 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import TYPE_CHECKING, ClassVar
 
-from poolform.core.plugins import hookimpl
 from poolform.core.pools.contract import Connection, Finding, PoolType, Provider
 from poolform.provisioners.kubernetes import cleanup, identity, kubeconfig, orphans
 from poolform.provisioners.kubernetes.job_variables import JOB_CONFIGURATION, KubernetesJobVariables
@@ -105,9 +104,3 @@ class Kubernetes(PoolType):
     def orphans(self, variables: KubernetesVariables, pool_id: str, known: Sequence[str]) -> Iterable[Orphan]:
         """Find what an interrupted apply made and the state missed."""
         return [orphan for orphan in orphans.find(variables, pool_id) if orphan.address not in known]
-
-
-@hookimpl
-def poolform_pool_types() -> list[type[PoolType]]:
-    """Return the pool type."""
-    return [Kubernetes]

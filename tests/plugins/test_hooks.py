@@ -20,7 +20,8 @@ from pathlib import Path
 import pytest
 
 from poolform.core.errors import InvalidValues, NotFound
-from poolform.core.plugins import Hooks, Plugin, Registered
+from poolform.core.plugins import Hooks
+from poolform.core.pools.catalogue import Plugin, Registered
 from poolform.core.pools.records import new_record
 from poolform.core.terraform.plan import NOTHING, read_plan
 from poolform.provisioners.process import Process, ProcessVariables

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import types
 
@@ -9,7 +10,8 @@ import pytest
 from pydantic import SecretStr
 
 from poolform.core.errors import NotFound, PluginError
-from poolform.core.plugins import Plugin, Plugins, hookimpl, load_plugins
+from poolform.core.plugins import Plugins, hookimpl, load_plugins
+from poolform.core.pools.catalogue import Plugin
 from poolform.core.pools.contract import CONTRACT, Outputs, PoolType, Provider, Variables
 from poolform.core.settings import Settings
 
@@ -95,6 +97,49 @@ def test_a_taken_slug_stays_with_the_first():
     assert plugins.pool_type("good").pool_type.title == "Good"
 
 
+def naming(**offers):
+    """A plugin that says where its pool types are."""
+    module = types.ModuleType("a_plugin")
+    module.poolform_pool_types = hookimpl(lambda: offers)
+    return module
+
+
+@pytest.fixture
+def module(monkeypatch):
+    """A module that is imported only when somebody asks for what is in it."""
+    holder = types.ModuleType("late_pool_types")
+    holder.Odd, holder.Wrong = variant(), variant(title=None)
+    monkeypatch.setitem(sys.modules, "late_pool_types", holder)
+    return "late_pool_types"
+
+
+def test_a_pool_type_that_is_only_named_is_imported_when_it_is_needed(module):
+    plugins = loaded(naming(odd=f"{module}:Odd", absent="no_such_module_at_all:Odd"))
+    assert set(plugins.pool_types) == {"good", "odd", "absent"}
+    assert plugins.problems == ()
+    assert plugins.pool_type("odd").pool_type.slug == "odd"
+    assert plugins.pool_types.plugin_of("odd").name == "other0"
+    with pytest.raises(NotFound, match="the pool type absent cannot be imported: ModuleNotFoundError"):
+        plugins.pool_type("absent")
+    assert [r.pool_type.slug for r in plugins.pool_types.values()] == ["good", "odd"]
+
+
+@pytest.mark.parametrize(
+    ("offers", "said"),
+    [
+        ({"odd": "late_pool_types:Wrong"}, "the pool type odd breaks the contract: it has no title"),
+        ({"even": "late_pool_types:Odd"}, "the pool type that it offers as even says it is odd"),
+        ({"odd": "late_pool_types:Missing"}, "the pool type odd cannot be imported: AttributeError"),
+        ({"good": "late_pool_types:Odd"}, "the pool type good is already brought by first (poolform-first 1.0)"),
+    ],
+)
+def test_what_is_wrong_with_a_named_pool_type_is_said_when_it_is_needed(module, offers, said):
+    plugins = loaded(naming(**offers))
+    (problem,) = plugins.all_problems()
+    assert said in problem.message
+    assert [r.plugin.name for r in plugins.pool_types.values()] == ["first"]
+
+
 def test_a_taken_plugin_name_is_named():
     plugins = loaded()
     plugins.register(plugin(variant()), Plugin("first", "imposter", "9"))
@@ -156,6 +201,19 @@ def test_built_in_pool_types_come_in_by_entry_point():
     plugins = load_plugins(Settings.from_environment({}))
     assert plugins.problems == ()
     assert plugins.pool_type("process").plugin.distribution == "poolform"
+
+
+def test_no_clouds_models_are_built_before_they_are_needed():
+    code = (
+        "import sys; from poolform.core.plugins import load_plugins; from poolform.core.settings import Settings\n"
+        "plugins = load_plugins(Settings.from_environment()); slugs = set(plugins.pool_types)\n"
+        "print(len(slugs), [name for name in sys.modules if name.startswith('poolform.provisioners.') and "
+        "name.count('.') > 2])"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    count, _, imported = said.partition(" ")
+    assert int(count) >= 3
+    assert imported.strip() == "[]"
 
 
 def test_plugins_can_be_named_by_module_and_narrowed(monkeypatch):

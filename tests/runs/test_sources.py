@@ -15,7 +15,8 @@ from pydantic import SecretStr
 from poolform import Variables
 from poolform.core.blocks import Blocks, Document
 from poolform.core.errors import NotFound, PluginError, UsageError
-from poolform.core.plugins import Plugin, Plugins, hookimpl, load_plugins
+from poolform.core.plugins import Plugins, hookimpl, load_plugins
+from poolform.core.pools.catalogue import Plugin
 from poolform.core.pools.records import new_record
 from poolform.core.runs import code, inline, sources
 from poolform.core.runs.credentials import GitCredentials

@@ -1,0 +1,157 @@
+"""The pool types that plugins bring, by their slugs; one that a plugin only names is imported when it is needed.
+
+The models of one cloud take a tenth of a second to build, so a command that is about a pool of one type should not pay
+for all the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from poolform.core.errors import PluginError, PoolformError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, ItemsView, Iterator, ValuesView
+
+    from poolform.core.pools.contract import PoolType
+
+    Offer = type[PoolType] | str
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One loaded plugin: its entry point's name, and the distribution that it came in."""
+
+    name: str
+    distribution: str
+    version: str
+
+    @property
+    def label(self) -> str:
+        """Name it in plans, records and errors."""
+        return f"{self.name} ({self.distribution} {self.version})" if self.distribution else self.name
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A pool type and the plugin that brought it."""
+
+    pool_type: PoolType
+    plugin: Plugin
+
+    @contextmanager
+    def acting(self, what: str) -> Iterator[None]:
+        """Call the pool type inside this: an exception of its own becomes a PluginError that names the plugin."""
+        try:
+            yield
+        except PluginError as exc:
+            if exc.plugin != self.pool_type.slug:
+                raise
+            # From where only the pool type was known, such as rendering.
+            text = f"the pool type {exc.plugin}: {exc.message.removeprefix(f'plugin {exc.plugin}: ')}"
+            raise PluginError(self.plugin.label, text, hint=exc.hint) from exc
+        except PoolformError:
+            raise
+        except Exception as exc:
+            text = f"{what} of the pool type {self.pool_type.slug} failed: {reason(exc)}."
+            raise PluginError(self.plugin.label, text) from exc
+
+
+class Catalogue(Mapping[str, Registered]):
+    """Pool types by slug. One that turns out to be broken is reported, and is not there any more."""
+
+    def __init__(self, report: Callable[[PluginError], None]) -> None:
+        self._report = report
+        self._offers: dict[str, tuple[Plugin, Offer]] = {}
+        self._loaded: dict[str, Registered] = {}
+
+    def offer(self, plugin: Plugin, slug: str | None, offer: Offer) -> None:
+        """Take a pool type in: a class, which is checked now, or `module:Class`, checked when it is imported."""
+        if not isinstance(offer, str):
+            registered = self._checked(plugin, offer)
+            if registered is None or self._taken(plugin, registered.pool_type.slug):
+                return
+            slug = registered.pool_type.slug
+            self._loaded[slug] = registered
+        elif slug is None or self._taken(plugin, slug):
+            return
+        self._offers[slug] = (plugin, offer)
+
+    def __getitem__(self, slug: str) -> Registered:
+        """Return a pool type, imported where it is not yet."""
+        if slug not in self._loaded:
+            registered = self._imported(slug, *self._offers[slug])
+            if registered is None:
+                self._offers.pop(slug, None)  # workers ask from several threads
+                raise KeyError(slug)
+            self._loaded[slug] = registered
+        return self._loaded[slug]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(list(self._offers))
+
+    def __len__(self) -> int:
+        return len(self._offers)
+
+    def __contains__(self, slug: object) -> bool:
+        return slug in self._offers
+
+    def items(self) -> ItemsView[str, Registered]:
+        """Return every slug with its pool type, all imported."""
+        return self._every().items()
+
+    def values(self) -> ValuesView[Registered]:
+        """Return every pool type, all imported."""
+        return self._every().values()
+
+    def plugin_of(self, slug: str) -> Plugin:
+        """Return who brings a slug, without importing what is brought."""
+        return self._offers[slug][0]
+
+    def _every(self) -> dict[str, Registered]:
+        found = {slug: self.get(slug) for slug in self}
+        return {slug: registered for slug, registered in found.items() if registered is not None}
+
+    def _taken(self, plugin: Plugin, slug: str) -> bool:
+        if slug not in self._offers:
+            return False
+        text = f"the pool type {slug} is already brought by {self._offers[slug][0].label}; this one is left out."
+        hint = "Uninstall one of them, or narrow POOLFORM_PLUGINS."
+        self._report(PluginError(plugin.label, text, hint=hint))
+        return True
+
+    def _imported(self, slug: str, plugin: Plugin, offer: Offer) -> Registered | None:
+        import importlib
+
+        assert isinstance(offer, str)  # classes are loaded
+        module, _, name = offer.partition(":")
+        try:
+            cls = getattr(importlib.import_module(module), name)
+        except Exception as exc:  # noqa: BLE001 - a stranger's module may raise anything at import
+            self._report(PluginError(plugin.label, f"the pool type {slug} cannot be imported: {reason(exc)}."))
+            return None
+        registered = self._checked(plugin, cls)
+        if registered is not None and registered.pool_type.slug != slug:
+            text = f"the pool type that it offers as {slug} says it is {registered.pool_type.slug}."
+            self._report(PluginError(plugin.label, text))
+            return None
+        return registered
+
+    def _checked(self, plugin: Plugin, cls: Any) -> Registered | None:
+        from poolform.core.pools.conformance import contract_problems
+
+        problems = contract_problems(cls)
+        if problems:
+            name = getattr(cls, "slug", None) or getattr(cls, "__name__", repr(cls))
+            text = f"the pool type {name} breaks the contract: {'; '.join(problems)}."
+            self._report(PluginError(plugin.label, text))
+            return None
+        return Registered(cls(), plugin)
+
+
+def reason(exc: Exception) -> str:
+    """Return what went wrong in a line."""
+    return f"{type(exc).__name__}: {' '.join(str(exc).split())}" if str(exc) else type(exc).__name__
