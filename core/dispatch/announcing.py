@@ -13,7 +13,8 @@ from poolform.core.store.names import new_id
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from poolform.core.plugins import Plugin, Plugins
+    from poolform.core.plugins import Plugins
+    from poolform.core.pools.catalogue import Plugin
     from poolform.core.store.database import Store
     from poolform.core.store.news import News
     from poolform.core.store.runs import FlowRun
