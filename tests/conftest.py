@@ -7,7 +7,6 @@ import json
 import os
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
+import postgresql
 import pytest
 
 from poolform.core.errors import TerraformError
@@ -95,7 +95,7 @@ def _postgresql_server(tmp_path_factory):
     note = shared / "postgresql.json"
     with (shared / "postgresql.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        server = json.loads(note.read_text()) if note.exists() else {**_start_postgresql(), "users": 0}
+        server = json.loads(note.read_text()) if note.exists() else {**postgresql.start(), "users": 0}
         note.write_text(json.dumps({**server, "users": server["users"] + 1}))
     yield server["url"]
     with (shared / "postgresql.lock").open("w") as lock:
@@ -105,33 +105,7 @@ def _postgresql_server(tmp_path_factory):
         note.write_text(json.dumps(server))
         if server["users"] == 0:  # the last one turns off the light
             note.unlink()
-            _postgresql(Path(server["folder"]), "pg_ctl", "stop", "-w", "-m", "fast")
-            shutil.rmtree(server["folder"], ignore_errors=True)
-
-
-def _start_postgresql():
-    """Start a server on a free loopback port; as an unprivileged user where the tests run as root, which it refuses."""
-    # Not below pytest's own folder: another user could not enter that.
-    folder = Path(tempfile.mkdtemp(prefix="poolform-postgresql-"))
-    if os.geteuid() == 0:
-        shutil.chown(folder, "nobody")
-    _postgresql(folder, "initdb", "-U", "poolform", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    options = f"-c fsync=off -c listen_addresses=127.0.0.1 -c port={port} -c max_connections=200 -k {folder}"
-    _postgresql(folder, "pg_ctl", "start", "-w", "-l", str(folder / "log"), "-o", options)
-    return {"url": f"postgresql://poolform@127.0.0.1:{port}", "folder": str(folder)}
-
-
-def _postgresql(folder, program, *arguments):
-    """Run one of PostgreSQL's programs on the server in `folder`."""
-    as_user = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups") if os.geteuid() == 0 else ()
-    with (folder / "output").open("w") as output:  # a file: the server inherits it, and would keep a pipe open
-        subprocess.run(
-            (*as_user, program, *arguments, "-D", str(folder / "data")),
-            check=True, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-        )  # fmt: skip
+            postgresql.stop(server)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 class Record:
     """A dataclass read from a table. `JSON` and `FLAGS` name the columns that hold JSON text and booleans."""
 
+    __dataclass_fields__: ClassVar[dict[str, Any]]
     JSON: ClassVar[frozenset[str]] = frozenset()
     FLAGS: ClassVar[frozenset[str]] = frozenset()
 
@@ -25,11 +26,16 @@ def read(kind: type[R], row: Row) -> R:
     """Return a row as a `kind`; its columns must be the dataclass's fields."""
     values: dict[str, Any] = {column: row[column] for column in row.keys()}  # noqa: SIM118 - a Row is no mapping
     for column in kind.JSON:
-        if values[column] is not None:
-            values[column] = json.loads(values[column])
+        text = values[column]
+        if text is not None:  # most are empty, and a thousand records are read at a time
+            values[column] = {} if text == "{}" else [] if text == "[]" else json.loads(text)
     for column in kind.FLAGS:
         values[column] = bool(values[column])
-    return kind(**values)
+    if values.keys() != kind.__dataclass_fields__.keys():
+        return kind(**values)  # which says what is wrong
+    made = object.__new__(kind)
+    made.__dict__.update(values)  # as __init__ does, a field at a time, in five times the time
+    return made
 
 
 def dump(value: Any) -> str | None:
