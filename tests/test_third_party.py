@@ -15,7 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 
-pytestmark = pytest.mark.package_index
+pytestmark = [pytest.mark.package_index, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[1]
 LAB = Path(__file__).parent / "third_party" / "poolform_lab"

@@ -240,6 +240,7 @@ def test_ctrl_c_while_watching_leaves_the_run_going(terminal, poolform, tmp_path
 # -- colours ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_colours_are_for_terminals_that_want_them(terminal, poolform):
     person = terminal(*CREATE)
     assert COLOUR.search(person.says(QUESTION))

@@ -232,6 +232,7 @@ with open_store(url) as store:
 """
 
 
+@pytest.mark.slow
 def test_many_submitters_and_a_worker_killed_every_second(bench, store_url, tmp_path):
     each = 50 if bench.store.dialect == "sqlite" else 20  # there is time for one thousand only
     submitters = [

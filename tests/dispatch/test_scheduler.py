@@ -186,6 +186,7 @@ def test_schedules_go_with_their_deployment(bench):
     assert scheduler(bench).make_due() == 0
 
 
+@pytest.mark.slow
 def test_a_thousand_deployments_with_nothing_due_cost_next_to_nothing(bench):
     with bench.store.write() as tx:
         for number in range(1000):

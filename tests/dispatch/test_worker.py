@@ -116,6 +116,7 @@ def test_logs_arrive_while_the_job_runs(bench):
     assert lines(bench, run) == [(1, "early"), (1, "late")]
 
 
+@pytest.mark.slow
 def test_a_long_log_is_kept_whole(bench):
     bench.work()
     run = bench.wait(bench.submit("seq 1 200000; printf 'a\\0b\\377c'"), seconds=60)

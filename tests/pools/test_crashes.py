@@ -41,7 +41,7 @@ def undisturbed(run, cloud, home):
     return pool
 
 
-@pytest.mark.parametrize("of", ["SIGKILL", "SIGINT"])
+@pytest.mark.parametrize("of", ["SIGKILL", pytest.param("SIGINT", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("at", STEPS_UP)
 def test_dying_on_the_way_up(run, cloud, home, leftovers, at, of):
     died = run(*CREATE, MORTAL_AT=at, MORTAL_OF=of)
@@ -67,7 +67,7 @@ def test_dying_on_the_way_up(run, cloud, home, leftovers, at, of):
     assert leftovers() == []
 
 
-@pytest.mark.parametrize("of", ["SIGKILL", "SIGINT"])
+@pytest.mark.parametrize("of", ["SIGKILL", pytest.param("SIGINT", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("at", STEPS_DOWN)
 def test_dying_on_the_way_down(run, cloud, home, leftovers, at, of):
     assert run(*CREATE).code == 0

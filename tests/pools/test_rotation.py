@@ -30,6 +30,7 @@ def test_a_key_is_rotated(run, cloud, home):
     assert (newest["action"], newest["summary"]["key"]) == ("rotate-key", keys(cloud).pop())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("of", ["SIGKILL", "SIGINT"])
 @pytest.mark.parametrize("at", STEPS)
 def test_a_rotation_that_dies_is_mended_by_the_next(run, cloud, home, at, of):

@@ -186,6 +186,7 @@ def test_serving_needs_no_pool_runs_what_is_due_and_stops_cleanly(script, poolfo
     assert "Nobody serves etl/served now" in waits.err
 
 
+@pytest.mark.slow
 def test_what_is_not_paused_is_made_up_for_when_it_is_served_again(script, poolform):
     body = "etl.serve('x', interval=1, parameters={'day': 1}, pause_on_shutdown=False)"
     for _ in range(2):
@@ -201,6 +202,7 @@ def test_what_is_not_paused_is_made_up_for_when_it_is_served_again(script, poolf
     assert len(times) >= 2
 
 
+@pytest.mark.slow
 def test_workers_for_all_pools_leave_served_runs_alone(script, poolform, pool):
     serving = script("etl.serve('x', parameters={'day': 1})", wait=False)
     wait_until(lambda: poolform("deployment", "ls", "-o", "json").json)
@@ -224,6 +226,7 @@ def test_workers_for_all_pools_leave_served_runs_alone(script, poolform, pool):
         serving.communicate(timeout=40)
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_leaves_at_once_and_the_next_to_serve_takes_over(script, poolform):
     stubborn = """
 from poolform import flow

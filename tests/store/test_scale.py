@@ -73,6 +73,7 @@ def whole_reads(store):
         return tx.execute("SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'flow_runs'")[0]["seq_scan"]
 
 
+@pytest.mark.slow
 def test_listing_and_claiming_stay_quick(full):
     store, made = full
     before = whole_reads(store)

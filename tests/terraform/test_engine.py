@@ -198,8 +198,8 @@ def applying(lab):
     child.wait()
 
 
-@pytest.mark.parametrize("times", [1, 2, 3])
-@pytest.mark.parametrize("whom", ["process", "terminal"])
+@pytest.mark.parametrize("times", [1, pytest.param(2, marks=pytest.mark.slow), 3])
+@pytest.mark.parametrize("whom", [pytest.param("process", marks=pytest.mark.slow), "terminal"])
 def test_ctrl_c_waits_for_terraform_and_loses_nothing(applying, times, whom):
     """A terminal's Ctrl-C goes to the whole foreground process group, `kill -INT` to one process."""
     child, terraform = applying

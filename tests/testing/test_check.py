@@ -111,6 +111,7 @@ def package(tmp_path, monkeypatch):
         del sys.modules[name]
 
 
+@pytest.mark.slow
 def test_what_falls_short_is_said_by_rule(package):
     plugin = PLUGIN.replace(', "colour": outputs.colour', "").replace('"a bench {name}"', '"a bench {nmae}"')
     only_the_pool_type = CONFORMANCE.partition("@pytest.fixture")[0]
@@ -126,6 +127,7 @@ def test_what_falls_short_is_said_by_rule(package):
     assert report.kept > 10
 
 
+@pytest.mark.slow
 def test_a_launcher_is_held_to_its_contract(package):
     """The process launcher is; so whatever is said of it here is said in tests/provisioners too."""
     report = check.run(package())
@@ -134,6 +136,7 @@ def test_a_launcher_is_held_to_its_contract(package):
     assert "TestBenchLauncher" in tried, "at least what only notifying launchers can be tried with was not tried"
 
 
+@pytest.mark.slow
 def test_a_plugin_without_conformance_is_tried_as_far_as_it_goes(package):
     report = check.run(package(conformance=None))
     assert any("there is no schema of acme/lab" in item.message for item in report.untried)

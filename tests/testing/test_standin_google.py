@@ -174,6 +174,7 @@ def installed(standin, module):
     return cloud, module(GOOGLE, project="p-1")
 
 
+@pytest.mark.slow
 def test_an_installed_stand_in_is_a_provider_like_any_other(installed):
     """Init installs it and writes the lock file; each command starts it, speaks TLS with it, and ends it."""
     cloud, terraform = installed
@@ -192,6 +193,7 @@ def test_an_installed_stand_in_is_a_provider_like_any_other(installed):
     wait_for(lambda: not any(map(alive, pids)))
 
 
+@pytest.mark.slow
 def test_an_installed_stand_in_goes_when_terraform_is_killed(installed):
     cloud, terraform = installed
     cloud.inject(slow("create", "google_service_account", seconds=30, when="after"))
