@@ -6,6 +6,8 @@ import resource
 import time
 from itertools import pairwise
 
+import pytest
+
 from poolform.core.dispatch.scheduler import Scheduler
 from poolform.core.dispatch.tasks import Listener
 from poolform.core.runs import timetables
