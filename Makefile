@@ -26,18 +26,18 @@ quickstart: $(VENV)/.quickstart  ## provision a pool on this machine and run a f
 	$(BIN)/poolform quickstart
 
 test: $(STAMP)   ## run the tests, those that take long left out
-	$(BIN)/python -m pytest -n auto -m 'not slow'
+	$(BIN)/python -m pytest -n auto --dist loadgroup -m 'not slow'
 
 test-all: $(STAMP)  ## run all tests
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist loadgroup
 
-test-wheel: $(STAMP)  ## run the tests against the built wheel, in an environment of its own
+test-wheel: $(STAMP)  ## run all tests against the built wheel, in an environment of its own
 	rm -rf build dist $(WHEEL_VENV)
 	$(BIN)/python -m build --wheel --outdir dist . >/dev/null
 	$(PYTHON) -m venv $(WHEEL_VENV)
 	$(WHEEL_VENV)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(WHEEL_VENV)/bin/python -m pip install --quiet "$$(ls dist/*.whl)[embedded,postgresql,aws,gcp,kubernetes,testing]" --group dev
-	$(WHEEL_VENV)/bin/python -m pytest -n auto -m 'not slow'
+	$(WHEEL_VENV)/bin/python -m pytest -n auto --dist loadgroup
 
 lint: $(STAMP)   ## ruff, mypy --strict, terraform fmt
 	$(BIN)/ruff check .

@@ -39,6 +39,16 @@ def pytest_configure(config):
     os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ['PATH']}"
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Let tests that share what a module sets up run in one process, and begin with those: they take longest."""
+    for item in items:
+        definitions = [found[-1] for found in item._fixtureinfo.name2fixturedefs.values()]
+        if any(definition.scope in ("module", "class") for definition in definitions):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+
+
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
     """A throw-away POOLFORM_HOME, so that no test touches the person's own."""
