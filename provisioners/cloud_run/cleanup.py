@@ -49,7 +49,9 @@ def _working(settings: Mapping[str, Json], credential: Credential | None) -> Goo
 
 def _jobs(google: Google, settings: Mapping[str, Json]) -> list[Any]:
     parent = f"projects/{settings['project']}/locations/{settings['region']}"
-    found = google.run("Jobs").list_jobs(request={"parent": parent, "page_size": 500}, timeout=30.0, retry=None)
+    found = google.run("Jobs").list_jobs(
+        request={"parent": parent, "page_size": 500}, timeout=30.0, retry=session.again()
+    )
     start = f"{parent}/jobs/{settings['prefix']}-"
     return [job for job in found if job.name.startswith(start) and not job.delete_time]
 
@@ -64,10 +66,10 @@ def _delete_jobs(google: Google, settings: Mapping[str, Json]) -> None:
             over = not execution.name or int(execution.completion_status) in _COMPLETED
             try:
                 if over:
-                    remove_job(google, settings["project"], job.name)
+                    remove_job(google, settings["project"], job.name, retry=session.again())
                 else:
                     google.run("Executions").cancel_execution(
-                        name=definition.execution_name(job.name), timeout=30.0, retry=None
+                        name=definition.execution_name(job.name), timeout=30.0, retry=session.again()
                     )
             except (BadRequest, Conflict, NotFound):
                 pass  # it is on its way, or just over: the next look says

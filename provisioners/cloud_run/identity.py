@@ -35,7 +35,7 @@ def projects() -> Sequence[str]:
         with session.sentences("Looking for projects"):
             google = session.Google()
             found = google.projects().search_projects(
-                request={"query": "state:ACTIVE", "page_size": 50}, timeout=_TIMEOUT, retry=None
+                request={"query": "state:ACTIVE", "page_size": 50}, timeout=_TIMEOUT, retry=session.again()
             )
             return sorted(project.project_id for project in found)
     except PoolformError:
@@ -74,7 +74,7 @@ def _test(google: session.Google, project: str, permissions: Sequence[str]) -> I
         batch = list(permissions[start : start + _BATCH])
         try:
             answer = google.projects().test_iam_permissions(
-                resource=f"projects/{project}", permissions=batch, timeout=_TIMEOUT, retry=None
+                resource=f"projects/{project}", permissions=batch, timeout=_TIMEOUT, retry=session.again()
             )
         except (Forbidden, NotFound) as exc:
             if _is_disabled(exc):

@@ -194,16 +194,16 @@ class CloudRunLauncher(Launcher):
         self._removed = {old: at for old, at in self._removed.items() if now - at < 3600} | {handle: now}
 
 
-def remove_job(google: Google, project: str, handle: str) -> None:
+def remove_job(google: Google, project: str, handle: str, *, retry: Any = None) -> None:
     """Delete a job's own secrets, then the job: in that order, its secrets are known for as long as there are any."""
     from google.api_core.exceptions import NotFound
 
     try:
-        job = google.run("Jobs").get_job(name=handle, **_CALL)
+        job = google.run("Jobs").get_job(name=handle, timeout=30.0, retry=retry)
         name = handle.rsplit("/", 1)[-1]
         references = [env.value_source.secret_key_ref.secret for c in job.template.template.containers for env in c.env]
         secrets.drop(google, project, [secret for secret in references if secret.startswith(f"{name}-")])
-        google.run("Jobs").delete_job(name=handle, **_CALL)
+        google.run("Jobs").delete_job(name=handle, timeout=30.0, retry=retry)
     except NotFound:
         pass
 

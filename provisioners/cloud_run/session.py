@@ -79,15 +79,16 @@ class Google:
         return self._once("projects", lambda: resourcemanager_v3.ProjectsClient(**options("cloudresourcemanager")))
 
     def call(self, method: str, service: str, path: str, body: Json = None, **query: Any) -> Any:
-        """Ask an API for JSON and return its answer. Raises google.api_core.exceptions.GoogleAPICallError."""
-        from google.api_core.exceptions import from_http_response
+        """Ask an API for JSON and return its answer; what may be asked twice is asked again after a lost connection.
 
-        url, params = f"{endpoint(service)}/{path}", {name: value for name, value in query.items() if value is not None}
-        session = self._once("session", self._open_session)
-        answer = session.request(method, url, json=body, params=params, timeout=_TIMEOUT)
-        if answer.status_code >= 400:
-            raise from_http_response(answer)
-        return answer.json() if answer.content else {}
+        Raises google.api_core.exceptions.GoogleAPICallError, requests.RequestException.
+        """
+        params = {name: value for name, value in query.items() if value is not None}
+
+        def ask() -> Any:
+            return self._ask(method, f"{endpoint(service)}/{path}", json=body, params=params)
+
+        return again()(ask)() if method in ("GET", "DELETE") else ask()
 
     def pages(self, service: str, path: str, key: str, **query: Any) -> Iterator[dict[str, Any]]:
         """Yield what a list method has under `key`, page by page."""
@@ -117,6 +118,14 @@ class Google:
                 elif name != "credentials":
                     made.transport.close()
             self._made.clear()
+
+    def _ask(self, method: str, url: str, **content: Any) -> Any:
+        from google.api_core.exceptions import from_http_response
+
+        answer = self._once("session", self._open_session).request(method, url, timeout=_TIMEOUT, **content)
+        if answer.status_code >= 400:
+            raise from_http_response(answer)
+        return answer.json() if answer.content else {}
 
     def _once(self, name: str, make: Callable[[], Any]) -> Any:
         with self._lock:
@@ -150,6 +159,15 @@ class Google:
         if os.environ.get(ENDPOINT_VARIABLE):
             options["client_options"] = {"api_endpoint": endpoint(service)}
         return options
+
+
+def again() -> Any:
+    """Return a policy of Google's libraries: ask again for some seconds when the platform, or the way to it, fails."""
+    from google.api_core import exceptions, retry
+    from requests import ConnectionError as Lost
+
+    passing = (exceptions.InternalServerError, exceptions.ServiceUnavailable, exceptions.TooManyRequests, Lost)
+    return retry.Retry(predicate=retry.if_exception_type(*passing), initial=0.2, maximum=2.0, timeout=8.0)
 
 
 @contextmanager
