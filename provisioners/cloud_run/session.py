@@ -161,13 +161,29 @@ class Google:
         return options
 
 
-def again() -> Any:
-    """Return a policy of Google's libraries: ask again for some seconds when the platform, or the way to it, fails."""
+def again() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return a policy for Google's libraries: ask again for some seconds when the platform, or the way to it, fails.
+
+    Raises in the end what was raised, and not their RetryError around it.
+    """
     from google.api_core import exceptions, retry
     from requests import ConnectionError as Lost
 
     passing = (exceptions.InternalServerError, exceptions.ServiceUnavailable, exceptions.TooManyRequests, Lost)
-    return retry.Retry(predicate=retry.if_exception_type(*passing), initial=0.2, maximum=2.0, timeout=8.0)
+    policy = retry.Retry(predicate=retry.if_exception_type(*passing), initial=0.2, maximum=2.0, timeout=6.0)
+
+    def patient(ask: Callable[..., Any]) -> Callable[..., Any]:
+        asking = policy(ask)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return asking(*args, **kwargs)
+            except exceptions.RetryError as exc:
+                raise exc.cause or exc from exc
+
+        return call
+
+    return patient
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from clouds.google.wire import THROTTLED, GoogleError
+from clouds.google.wire import GoogleError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,13 +28,11 @@ _KNOWN = {"resourceNames", "filter", "orderBy", "pageSize", "pageToken"}
 
 @dataclass
 class Output:
-    """What jobs have printed. `late` says by how many seconds a line is shown late; `reads` bounds reads a minute."""
+    """What jobs have printed. `late` says by how many seconds a line is shown late."""
 
     project: str
     late: Callable[[str], float] | None = None
-    reads: int | None = None
     entries: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
-    _asked: list[float] = field(default_factory=list)
     _last: int = 0
     _lock: Any = field(default_factory=threading.Lock)
 
@@ -68,7 +66,6 @@ class Output:
         unknown = body.keys() - _KNOWN
         if unknown:
             raise GoogleError(400, f'Invalid JSON payload received. Unknown name "{min(unknown)}": Cannot find field.')
-        self._pace()
         match = _FILTER.fullmatch(body.get("filter", ""))
         if match is None or body.get("resourceNames") != [f"projects/{self.project}"]:
             raise GoogleError(400, f"Unparseable filter: {body.get('filter')}")
@@ -86,14 +83,6 @@ class Output:
         start = int(body.get("pageToken") or 0)
         end = start + body.get("pageSize", 50)
         return {"entries": found[start:end], **({"nextPageToken": str(end)} if end < len(found) else {})}
-
-    def _pace(self) -> None:
-        now = time.monotonic()
-        with self._lock:
-            self._asked = [at for at in self._asked if now - at < 60]
-            if self.reads is not None and len(self._asked) >= self.reads:
-                raise THROTTLED
-            self._asked.append(now)
 
 
 def _moment(text: str) -> datetime:
