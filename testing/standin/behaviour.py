@@ -53,7 +53,8 @@ class Resource:
     the resource, or "all". `touched` are computed attributes that every update changes. `unique` attributes may
     together exist once: a second creation is refused with `conflict`, or takes the object over where the platform does
     that (`adopts`). `requires` returns why an object can't be made, or None. `protected_by` names a boolean attribute
-    that must be false before a delete. `abandons` says of an object whether a delete only forgets it.
+    that must be false before a delete, `undeletable` returns why an object can't be deleted, or None, and `abandons`
+    says of one whether a delete only forgets it.
     """
 
     computed: Computed = field(default_factory=dict)
@@ -67,6 +68,7 @@ class Resource:
     validators: Mapping[str, Validator] = field(default_factory=dict)
     requires: Callable[[Attributes, Objects], str | None] | None = None
     protected_by: str | None = None
+    undeletable: Callable[[Attributes, Objects], str | None] | None = None
     abandons: Callable[[Attributes], object] | None = None
 
     def names(self) -> set[str]:

@@ -94,10 +94,13 @@ class ResourceType:
         return new
 
     def delete(self, prior: Attributes, world: World) -> None:
-        """Remove an object; gone is fine. Raises Refused where it is protected."""
+        """Remove an object; gone is fine. Raises Refused where it is protected, or not to be deleted."""
         protection = self.behaviour.protected_by
         if protection and prior.get(protection):
             raise Refused(f"{self.name} {prior[self.key]} is protected: set {protection} to false and apply first")
+        reason = self.behaviour.undeletable and self.behaviour.undeletable(prior, world.objects)
+        if reason:
+            raise Refused(reason)
         if not (self.behaviour.abandons and self.behaviour.abandons(prior)):
             world.objects.get(self.name, {}).pop(prior[self.key], None)
 

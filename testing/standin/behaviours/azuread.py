@@ -26,10 +26,13 @@ def _application(given: Attributes, objects: Objects) -> Attributes:
 
 
 def _service_principal(given: Attributes, objects: Objects) -> Attributes:
-    application = next(
-        (item for item in objects.get("azuread_application", {}).values() if item["client_id"] == given["client_id"]),
-        {"display_name": "standin"},
-    )
+    applications = [
+        item
+        for type_ in ("azuread_application", "azuread_application_registration")
+        for item in objects.get(type_, {}).values()
+    ]
+    known = (item for item in applications if item["client_id"] == given["client_id"])
+    application = next(known, {"display_name": "standin"})
     id_ = uuid("principal", given["client_id"])
     return {
         "id": f"/servicePrincipals/{id_}",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from poolform.testing.standin.behaviour import Behaviour, Resource, digest, uuid
+from poolform.testing.standin.behaviour import Behaviour, Resource, Validator, digest, uuid
 
 if TYPE_CHECKING:
     from poolform.testing.standin.behaviour import Compute
@@ -77,6 +79,28 @@ def _role_definition(given: Attributes, _objects: Objects) -> Attributes:
     }
 
 
+def _still_full(group: Attributes, objects: Objects) -> str | None:
+    """Say what is in a resource group, as the provider does unless its features tell it otherwise."""
+    inside = sorted(
+        id_
+        for items in objects.values()
+        for id_ in items
+        if id_.startswith(f"{group['id']}/") and "/Microsoft.Authorization/" not in id_
+    )
+    if not inside:
+        return None
+    return (
+        f'deleting Resource Group "{group["name"]}": the Resource Group still contains Resources.\n\n'
+        "Terraform is configured to check for Resources within the Resource Group when deleting the Resource Group:\n"
+        + "\n".join(f"* `{id_}`" for id_ in inside)
+    )
+
+
+def _named(pattern: str, rule: str) -> dict[str, Validator]:
+    """Return what a name must be like."""
+    return {"name": Validator(re.compile(pattern).fullmatch, f"{{!r}}: {rule}")}
+
+
 _REGISTRY_DEFAULTS = {
     "admin_enabled": False,
     "anonymous_pull_enabled": False,
@@ -96,22 +120,32 @@ BEHAVIOUR = Behaviour(
             {"id": "/subscriptions/{subscription_id}/resourceGroups/{name}"},
             force_new=("name", "location"),
             conflict=_CONFLICT,
+            validators=_named(r"[-\w.()]{0,89}[-\w()]", "at most 90 of letters, digits and -_.(), no dot at the end"),
+            undeletable=_still_full,
         ),
         "azurerm_resource_provider_registration": Resource(
             {"id": "/subscriptions/{subscription_id}/providers/{name}"}, force_new=("name",), adopts=True
         ),
-        "azurerm_container_registry": _resource(
-            "Microsoft.ContainerRegistry/registries",
-            defaults=_REGISTRY_DEFAULTS,
-            login_server=lambda given: f"{given['name'].lower()}.azurecr.io",
-            admin_username=lambda given: given["name"] if given.get("admin_enabled") else "",
-            admin_password=lambda given: digest(given["name"], size=32) if given.get("admin_enabled") else "",
+        "azurerm_container_registry": replace(
+            _resource(
+                "Microsoft.ContainerRegistry/registries",
+                "zone_redundancy_enabled",
+                defaults=_REGISTRY_DEFAULTS,
+                login_server=lambda given: f"{given['name'].lower()}.azurecr.io",
+                admin_username=lambda given: given["name"] if given.get("admin_enabled") else "",
+                admin_password=lambda given: digest(given["name"], size=32) if given.get("admin_enabled") else "",
+            ),
+            unique=("name",),  # in all of Azure
+            validators=_named(r"[a-zA-Z0-9]{5,50}", "5 to 50 letters and digits"),
         ),
-        "azurerm_user_assigned_identity": _resource(
-            "Microsoft.ManagedIdentity/userAssignedIdentities",
-            principal_id=_named_id("principal"),
-            client_id=_named_id("client"),
-            tenant_id=TENANT,
+        "azurerm_user_assigned_identity": replace(
+            _resource(
+                "Microsoft.ManagedIdentity/userAssignedIdentities",
+                principal_id=_named_id("principal"),
+                client_id=_named_id("client"),
+                tenant_id=TENANT,
+            ),
+            validators=_named(r"[a-zA-Z0-9][-\w]{2,127}", "3 to 128 of letters, digits and -_"),
         ),
         "azurerm_federated_identity_credential": _below("user_assigned_identity_id", "federatedIdentityCredentials"),
         "azurerm_role_assignment": Resource(
@@ -121,7 +155,13 @@ BEHAVIOUR = Behaviour(
             conflict="unexpected status 409 (409 Conflict) with error: RoleAssignmentExists: The role assignment"
             " already exists.",
         ),
-        "azurerm_role_definition": Resource(_role_definition, force_new=("scope", "role_definition_id")),
+        "azurerm_role_definition": Resource(
+            _role_definition,
+            force_new=("scope", "role_definition_id"),
+            unique=("name",),  # in the whole directory
+            conflict="unexpected status 409 (409 Conflict) with error: RoleDefinitionWithSameNameExists: A custom role"
+            " with the same name already exists in this directory.",
+        ),
         "azurerm_container_group": Resource(
             _computed(
                 f"{_GROUP}/providers/Microsoft.ContainerInstance/containerGroups/{{name}}", ip_address="20.0.0.4"
