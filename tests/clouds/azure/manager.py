@@ -115,7 +115,9 @@ class Manager:
                 return self._permissions(parts["scope"], caller)
             case "GET provider":
                 state = self.registered.get(parts["provider"], "Registered")
-                return Response(200, {"namespace": parts["provider"], "registrationState": state})
+                kinds = [{"resourceType": "containerGroups", "locations": ["West Europe", "North Europe"]}]
+                shown = {"namespace": parts["provider"], "registrationState": state, "resourceTypes": kinds}
+                return Response(200, shown)
             case "GET resource groups":
                 return self._resource_groups(request.query.get("$filter", ""))
             case "GET resources":
