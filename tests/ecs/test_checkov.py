@@ -23,6 +23,7 @@ VPC = {"vpc_id": "vpc-0123456789abcdef0", "subnet_ids": ["subnet-0123456789abcde
 
 
 @pytest.mark.slow
+@pytest.mark.checkov
 @pytest.mark.skipif(CHECKOV is None, reason="checkov is not on PATH")
 @pytest.mark.parametrize(
     "variables",
