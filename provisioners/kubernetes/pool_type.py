@@ -72,6 +72,7 @@ class Kubernetes(PoolType):
                 **outputs.model_dump(),
             },
             job_defaults={"namespace": outputs.namespace, "service_account_name": outputs.service_account},
+            image_namespace=variables.registry,
         )
 
     def launcher(self, connection: Connection, credential: Credential | None) -> Launcher:

@@ -14,6 +14,7 @@ CredentialKind = Literal["ambient", "impersonate"]
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names
 Label = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
 Subdomain = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
+Registry = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*(:[0-9]{1,5})?(/[a-z0-9._-]+)*$")]
 # https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
 QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$"
 Quantity = Annotated[str, StringConstraints(pattern=QUANTITY)]
@@ -82,6 +83,9 @@ class KubernetesVariables(Variables):
 
     namespace: Label | None = Field(
         None, description="An existing namespace to use; the pool makes its own where none is named."
+    )
+    registry: Registry | None = Field(
+        None, description="Where images of this pool are pushed to, such as ghcr.io/acme; the cluster must reach it."
     )
     image_pull_secrets: list[Subdomain] = Field(
         default_factory=list, description="Existing secrets of the namespace that images are pulled with, by name."

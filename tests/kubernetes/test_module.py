@@ -18,6 +18,7 @@ QUANTITIES = st.dictionaries(st.sampled_from(["cpu", "memory"]), st.sampled_from
 EVERYTHING = {
     "context": "lab",
     "credentials": "impersonate",
+    "registry": "ghcr.io/acme",
     "image_pull_secrets": ["registry", "mirror"],
     "service_account_annotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::123456789012:role/flows"},
     "quota": {"requests.cpu": "8", "count/jobs.batch": "50"},
@@ -82,6 +83,7 @@ def test_the_provider_is_told_where_the_cluster_is_and_no_secret():
         ({"labels": {"team": "data & science"}}, "not a label's value"),
         ({"labels": {"-team": "data"}}, "not a label's key"),
         ({"service_account_annotations": {"a b": "c"}}, "not an annotation's key"),
+        ({"registry": "https://ghcr.io"}, "String should match"),
         ({"token": "hush"}, "Extra inputs"),
         ({"context": ""}, "at least 1 character"),
     ],
