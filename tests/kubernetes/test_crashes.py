@@ -114,20 +114,23 @@ def trial(request, cluster, tmp_path_factory):
         return request.param, attempt(me, cloud, request.param)
 
 
-SEEN = {}
+@pytest.fixture(scope="module")
+def seen():
+    """What became of each resource, in each way."""
+    return {}
 
 
-def test_every_resource_dies_and_is_there_once_in_the_end(trial):
+def test_every_resource_dies_and_is_there_once_in_the_end(trial, seen):
     way, found = trial
     assert found.struck == RESOURCES, found.told
     assert found.shape == RESOURCES, found.told
     assert found.drift == 0, found.told
     assert found.left == {}, found.told
-    SEEN.update({(type_, way): "mended" for type_ in RESOURCES})
+    seen.update({(type_, way): "mended" for type_ in RESOURCES})
 
 
-def test_the_documentation_shows_what_became_of_resources():
-    rows = [(f"`{type_}`", *(SEEN.get((type_, way), "not seen") for way in DYING)) for type_ in RESOURCES]
+def test_the_documentation_shows_what_became_of_resources(seen):
+    rows = [(f"`{type_}`", *(seen.get((type_, way), "not seen") for way in DYING)) for type_ in RESOURCES]
     PAGE.compare("crashes", table(("resource", *DYING.values()), *rows))
 
 

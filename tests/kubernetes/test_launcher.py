@@ -433,9 +433,22 @@ def test_secrets_are_nowhere_but_in_a_secret_and_the_job(launcher, job, cluster)
     assert cluster.inventory() == []
 
 
-def test_the_launcher_used_what_its_role_allows_and_all_of_it(launcher, pool, cluster):
-    """Of all tests of this module, and those of clearing up."""
+def test_launching_uses_what_the_launchers_role_allows_and_all_of_it(launcher, job, pool, cluster, quota):
+    """From a job's first call to the pool's end; a replay, a cancellation and a death without a pod in between."""
+    before = len(cluster.api.calls)
+    wanted = job("print('up')", secrets={"TOKEN": "hush-4711"})
+    handle = launch(launcher, wanted)
+    assert launch(launcher, wanted) == launcher.find(wanted.key) == handle
+    wait(launcher, handle)
+    assert output(launcher, handle) == ["up"]
+    sleeper = launch(launcher, job(SLEEP))
+    wait(launcher, sleeper, "running")
+    launcher.cancel(sleeper)
+    wait(launcher, sleeper)
+    quota(pods="0")
+    wait(launcher, launch(launcher, job(pod_watch_timeout_seconds=1)))
+    launcher.remove(handle)
     Kubernetes().disconnect(pool, None)
     mine = f"system:serviceaccount:{pool.settings['namespace']}:{pool.settings['launcher']}"
-    used = {Permission(call.group, call.resource, call.verb) for call in cluster.api.calls if call.user == mine}
-    assert used == set(LAUNCHER)
+    calls = cluster.api.calls[before:]
+    assert {Permission(c.group, c.resource, c.verb) for c in calls if c.user == mine} == set(LAUNCHER)
