@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from poolform.core.runs.launchers import JobStatus, Launcher, LaunchRefused, LogPage, NoCapacity
 from poolform.provisioners.process.folder import JobFolder
 from poolform.provisioners.process.leaders import Leader, send
+from poolform.provisioners.process.strings import STRING_LIMIT, check_string
 from poolform.provisioners.process.wrapper import SCRIPT
 
 if TYPE_CHECKING:
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 
 GRACE = 30.0
 """Seconds between asking a job to stop and killing it."""
-STRING_LIMIT = 128 * 1024
-"""Most bytes of one argument or environment variable, its end included: Linux's MAX_ARG_STRLEN."""
 
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -238,9 +237,9 @@ def _request(job: Job) -> tuple[list[str], dict[str, str], Path | None]:
     for name, value in own.items():
         if not _ENV_NAME.fullmatch(name):  # the shell would drop it without a word
             raise LaunchRefused(f"{name!r} cannot name an environment variable: use letters, digits and underscores.")
-        _check_string(f"The environment variable {name}", f"{name}={value}")
+        check_string(f"The environment variable {name}", f"{name}={value}")
     for word in job.command:
-        _check_string("A word of the command", word)
+        check_string("A word of the command", word)
     env |= own
     cwd = job.configuration.get("working_dir")
     if cwd is not None:
@@ -253,21 +252,6 @@ def _request(job: Job) -> tuple[list[str], dict[str, str], Path | None]:
         raise LaunchRefused(f"There is no program {job.command[0]} on the PATH of this machine.")
     # A full path also keeps the shell from taking a program's name for one of its own commands.
     return [program or job.command[0], *job.command[1:]], env, cwd
-
-
-def _check_string(what: str, text: str) -> None:
-    """Refuse what no process can be given, before anything is made. Raises LaunchRefused."""
-    try:
-        size = len(os.fsencode(text)) + 1
-    except UnicodeEncodeError:
-        raise LaunchRefused(f"{what} holds half a character (a lone surrogate), which cannot be encoded.") from None
-    if "\0" in text:
-        raise LaunchRefused(f"{what} holds a NUL character, which no process can be given.")
-    if size > STRING_LIMIT:
-        raise LaunchRefused(
-            f"{what} takes {size:,} bytes; this machine takes {STRING_LIMIT:,}. "
-            "Pass large values by reference, such as the path of a file."
-        )
 
 
 def _refusal(error: OSError) -> Exception:

@@ -407,7 +407,7 @@ def test_the_working_directory_is_the_one_asked_for_else_the_jobs_own(launcher, 
         (make_job("/no/such/file", working_dir="/nowhere"), "working_dir /nowhere is not a folder on this machine"),
         (make_job("true", env={"with.dot": "1"}), "'with.dot' cannot name an environment variable"),
         (make_job("true", env={"A": "a\0b"}), "The environment variable A holds a NUL character"),
-        (make_job("true", env={"A": "ü" * 65536}), r"variable A takes 131,075 bytes; this machine takes 131,072\."),
+        (make_job("true", env={"A": "ü" * 65536}), r"variable A takes 131,075 bytes; a process takes 131,072\."),
         (make_job("true", key="../escape"), "'../escape' cannot name a job's folder"),
     ],
 )
