@@ -44,8 +44,8 @@ def show_proposal(proposal: Proposal) -> None:
     for finding in proposal.findings:
         say(f"Not checked: {finding.subject}{f' ({finding.message})' if finding.message else ''}", "yellow")
     for review in proposal.reviews:
-        about = f"{review.address}: " if review.address else ""
-        say(f"Warning: {about}{review.message} ({review.plugin})", "yellow")
+        if review.severity == "warning":
+            say(f"Warning: {review.sentence}", "yellow")
 
 
 def _nothing(proposal: Proposal) -> str:
@@ -99,7 +99,8 @@ def as_json(proposal: Proposal) -> dict[str, Any]:
         ],
         "credentials": [sentence.text for sentence in proposal.credential],
         "counts": dict(proposal.plan.counts),
-        "warnings": [f"{review.message} ({review.plugin})" for review in proposal.reviews],
+        "warnings": [review.sentence for review in proposal.reviews if review.severity == "warning"],
+        "objections": [review.sentence for review in proposal.reviews if review.severity == "error"],
         "digest": proposal.plan.digest,
     }
 

@@ -173,6 +173,7 @@ def deprovision(ctx: typer.Context, name: Name, *, yes: Yes = False) -> None:
     with _steps(session) as (context, pause), propose_destroy(context, pool) as proposal:
         with pause():
             show_proposal(proposal)
+            proposal.require_passed()
             bare = not proposal.module.addresses
             confirm(f"Disconnect {name}?" if bare else f"Destroy the infrastructure of {name}?", yes=yes)
         carry_out(context, proposal)
@@ -193,6 +194,7 @@ def _show_plan(session: Session, source: Callable[[Context], Any], output: Forma
             show_json(as_json(proposal))
         else:
             show_proposal(proposal)
+        proposal.require_passed()
         if out is not None:
             write_bundle(out, proposal)
             name = proposal.pool.name
@@ -208,6 +210,7 @@ def provision(session: Session, source: Callable[[Context], Any], *, yes: bool) 
     with _steps(session) as (context, pause), source(context) as proposal:
         with pause():
             show_proposal(proposal)
+            proposal.require_passed()
             if proposal.is_empty and proposal.pool.state == "ready" and not _differs(session, proposal):
                 return proposal.pool  # type: ignore[no-any-return]
             if not proposal.is_empty:

@@ -38,16 +38,19 @@ def carry_out(context: Context, proposal: Proposal) -> WorkPool:
 
     Raises Busy when somebody else is changing the pool, AlreadyExists when its name was taken meanwhile, StalePlan
     when the pool was changed after the plan was made, TerraformError when resources failed, Interrupted. Whatever is
-    raised, running the same command again goes on from there.
+    raised, running the same command again goes on from there. Raises Vetoed for what a plugin objects to.
     """
+    proposal.require_passed()
     pool = proposal.pool
     destroys = proposal.purpose == "deprovision"
     with pool_lock(context.settings, context.store, pool.id, pool.name, _DOING[proposal.purpose]) as lock:
         pool = _promote_record(context, proposal)
         with _recorded(context, pool, proposal):
             workspace = _promote_workspace(context, proposal)
-            setup = context.setup(proposal.binary, Backend(**pool.backend) if pool.backend else Backend(), lock)
-            terraform = Terraform(setup, workspace, proposal.module)
+            terraform = None
+            if proposal.binary is not None:
+                setup = context.setup(proposal.binary, Backend(**pool.backend) if pool.backend else Backend(), lock)
+                terraform = Terraform(setup, workspace, proposal.module)
             work = _take_down if destroys else _bring_up
             pool = work(context, proposal, pool, terraform, workspace)
     _tell(context, proposal, pool)
@@ -68,11 +71,11 @@ def _bring_up(
     context: Context,
     proposal: Proposal,
     pool: WorkPool,
-    terraform: Terraform,
+    terraform: Terraform | None,
     workspace: Workspace,
 ) -> WorkPool:
     outputs: Mapping[str, Any] = {}
-    if proposal.module.addresses:
+    if terraform is not None and proposal.module.addresses:
         context.progress.on_step("Applying")
         outputs = terraform.outputs() if proposal.plan.is_empty else terraform.apply()
         workspace.drop_plan()
@@ -84,12 +87,12 @@ def _take_down(
     context: Context,
     proposal: Proposal,
     pool: WorkPool,
-    terraform: Terraform,
+    terraform: Terraform | None,
     workspace: Workspace,
 ) -> WorkPool:
     context.progress.on_step("Disconnecting")
     pool = connecting.disconnect(context, proposal, pool)
-    if not proposal.plan.is_empty:
+    if terraform is not None and not proposal.plan.is_empty:
         context.progress.on_step("Destroying")
         terraform.apply()
     workspace.remove()
@@ -114,8 +117,8 @@ def _promote_record(context: Context, proposal: Proposal) -> WorkPool:
     values: dict[str, Any] = {
         "state": "deprovisioning" if proposal.purpose == "deprovision" else "provisioning",
         "error": None,
-        "engine_product": proposal.binary.product,
-        "engine_version": proposal.binary.version,
+        "engine_product": proposal.binary.product if proposal.binary else None,
+        "engine_version": proposal.binary.version if proposal.binary else None,
         "identity": asdict(proposal.identity) if proposal.identity else drafted.identity,
     }
     # Before the record: where the folder is says whose machine has the state.
@@ -203,7 +206,7 @@ def _remember(context: Context, pool: WorkPool, proposal: Proposal, error: str |
                 "plan": proposal.plan.summary(),
                 "changes": [sentence.text for sentence in proposal.sentences],
                 "plugin": proposal.registered.plugin.label if proposal.registered else None,
-                "engine": proposal.binary.title,
+                "engine": proposal.binary.title if proposal.binary else None,
             },
             plan_digest=proposal.plan.digest or None,
             error=error,

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from poolform.core.pools.planning import Context
+    from poolform.core.terraform.locate import Binary
 
 _FORMAT = 1
 _META = "poolform.json"
@@ -44,7 +45,7 @@ def write_bundle(path: Path, proposal: Proposal) -> None:
         "purpose": proposal.purpose,
         "pool": asdict(proposal.pool),
         "recorded_at": proposal.recorded_at,
-        "engine": [proposal.binary.product, proposal.binary.version],
+        "engine": [proposal.binary.product, proposal.binary.version] if proposal.binary else None,
         "identity": asdict(proposal.identity) if proposal.identity else None,
         "digest": proposal.plan.digest,
         "files": dict(proposal.module.files),
@@ -89,14 +90,10 @@ def read_bundle(context: Context, path: Path, pool: WorkPool) -> Iterator[Propos
             f"{registered.plugin.label}.",
             hint="Make a new plan.",
         )
-    binary = locate(context.settings)
-    product, version = meta["engine"]
-    if (binary.product, binary.version) != (product, version):
-        raise NotReady(
-            f"The plan in {path} was made with {product} {version}, and here is {binary.title}.",
-            hint="Terraform applies only plans of its own version: make a new plan.",
-        )
-    require_state(context, pool, binary)
+    binary = None
+    if meta["engine"] is not None:
+        binary = _same_engine(context, path, *meta["engine"])
+        require_state(context, pool, binary)
     require_account(planned, registered)
     variables = registered.pool_type.variables.model_validate(planned.variables)
     module = Module.from_files(meta["files"])
@@ -104,7 +101,7 @@ def read_bundle(context: Context, path: Path, pool: WorkPool) -> Iterator[Propos
         if LOCK_FILE in members:
             workspace.put(LOCK_FILE, members[LOCK_FILE].decode())
         plan = NOTHING
-        if PLAN_FILE in members:
+        if binary is not None and PLAN_FILE in members:
             terraform = in_workspace(context, planned, binary, module, workspace)
             workspace.plan_file.write_bytes(members[PLAN_FILE])
             workspace.plan_file.chmod(0o600)
@@ -126,6 +123,16 @@ def read_bundle(context: Context, path: Path, pool: WorkPool) -> Iterator[Propos
             credential=credentials.to_come(context, planned, registered, variables),
             nouns=registered.pool_type.nouns,
         )
+
+
+def _same_engine(context: Context, path: Path, product: str, version: str) -> Binary:
+    binary = locate(context.settings)
+    if (binary.product, binary.version) != (product, version):
+        raise NotReady(
+            f"The plan in {path} was made with {product} {version}, and here is {binary.title}.",
+            hint="Terraform applies only plans of its own version: make a new plan.",
+        )
+    return binary
 
 
 def _members(path: Path) -> dict[str, bytes]:

@@ -93,6 +93,11 @@ class Review:
     address: str | None = None
     plugin: str = ""
 
+    @property
+    def sentence(self) -> str:
+        """The message, of what it is and whose."""
+        return f"{f'{self.address}: ' if self.address else ''}{self.message} ({self.plugin})"
+
 
 @dataclass(frozen=True)
 class Connection:

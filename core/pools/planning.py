@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from poolform.core.errors import Interrupted, NotReady, PluginError, Vetoed
+from poolform.core.errors import Interrupted, NotReady, PluginError
 from poolform.core.pools import credentials, preflight
 from poolform.core.pools.contract import FindsOrphans, Identity, Migrates, Review
 from poolform.core.pools.lock import require_unlocked
@@ -65,7 +65,7 @@ def propose(context: Context, pool: WorkPool, *, purpose: Purpose = "provision")
     """Yield what provisioning `pool` as this record says would do; nothing is changed, nothing is left behind.
 
     Raises NotFound for a pool type that is not installed, NotReady for one of another revision, PluginError from
-    rendering, PreflightFailed, TerraformError, Vetoed.
+    rendering, PreflightFailed, TerraformError.
     """
     registered = type_of(context.plugins, pool)
     with temporary_workspace(context.settings, pool.id) as workspace:
@@ -85,8 +85,10 @@ def _proposed(
     backend = Backend(**pool.backend) if pool.backend else Backend()
     with registered.acting("rendering"):
         module = render(pool_type, variables, pool_name=pool.name, pool_id=pool.id, backend=backend.kind)
-    binary = locate(context.settings)
-    require_state(context, pool, binary)
+    binary = None
+    if pool_type.templates is not None:
+        binary = locate(context.settings)
+        require_state(context, pool, binary)
 
     context.progress.on_step("Checking permissions")
     with registered.acting("identity"):
@@ -97,7 +99,7 @@ def _proposed(
         findings = preflight.require_permissions(pool_type.preflight(variables, module.resource_types))
 
     plan = NOTHING
-    if pool_type.templates is not None:
+    if binary is not None:
         plan = _plan(context, pool, binary, module, workspace, registered=registered, variables=variables)
     return Proposal(
         purpose=purpose,
@@ -130,11 +132,11 @@ def _proposed_destroy(context: Context, pool: WorkPool, workspace: Workspace) ->
     require_unlocked(context.settings, pool.id, pool.name)
     registered = context.plugins.pool_types.get(pool.type)
     module = module_of(context.store, pool)
-    binary = locate(context.settings)
-    require_state(context, pool, binary)
     require_account(pool, registered)
-    plan = NOTHING
+    binary, plan = None, NOTHING
     if module is not None and module.addresses:
+        binary = locate(context.settings)
+        require_state(context, pool, binary)
         terraform = in_workspace(context, pool, binary, module, workspace)
         context.progress.on_step("Planning")
         plan = terraform.plan(destroy=True)
@@ -202,22 +204,13 @@ def require_account(pool: WorkPool, registered: Registered | None) -> None:
 
 
 def review(context: Context, pool: WorkPool, plan: Plan) -> tuple[Review, ...]:
-    """Let plugins look at a plan. Raises Vetoed when one of them has an objection, PluginError when one fails."""
+    """Return what plugins say of a plan. Raises PluginError when one fails at it."""
     reviews: list[Review] = []
-    objections: list[str] = []
     for plugin, found in context.plugins.call("poolform_review_plan", pool=pool, plan=plan):
         for item in found if isinstance(found, Iterable) else (found,):
             if not isinstance(item, Review):
                 raise PluginError(plugin.label, f"poolform_review_plan returned {item!r}, which is not a Review.")
             reviews.append(replace(item, plugin=plugin.label))
-            if item.severity == "error":
-                about = f"{item.address}: " if item.address else ""
-                objections.append(f"\n  {about}{item.message} ({plugin.label})")
-    if objections:
-        raise Vetoed(
-            f"The plan for {pool.name} was stopped by review:{''.join(objections)}",
-            hint="Change the variables, or take it up with whoever maintains the plugin; nothing was changed.",
-        )
     return tuple(reviews)
 
 

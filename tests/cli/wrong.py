@@ -48,6 +48,13 @@ class WrongOutputs(Lab):
     outputs = type("WrongOutputs", (Outputs,), {"__annotations__": {"cluster": str}})
 
 
+class Existing(Lab):
+    """Needs no infrastructure, and so no Terraform."""
+
+    slug = "existing"
+    templates = None
+
+
 @hookimpl
 def poolform_pool_types():
-    return [Lab, NoProvider, Fails, LacksVariable, WrongOutputs]
+    return [Lab, NoProvider, Fails, LacksVariable, WrongOutputs, Existing]

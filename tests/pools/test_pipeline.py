@@ -74,11 +74,16 @@ def test_missing_permissions_are_all_named(run):
     assert pools(run) == []
 
 
-def test_a_veto_names_the_plugin(run):
+def test_a_veto_names_the_plugin(run, home):
     refused = run(*CREATE, "--set", "size=11")
     assert refused.code == 1
+    assert "Create a thing at " in refused.err, "what was refused is shown first"
     assert "The plan for p was stopped by review:\n  that is too large (mortal)" in refused.err
     assert pools(run) == []
+    run("work-pool", "create", "p", "--type", "mortal")
+    planned = run("work-pool", "plan", "p", "--set", "size=11", "--out", home / "p.plan", "-o", "json")
+    assert (planned.code, planned.json["objections"]) == (1, ["that is too large (mortal)"])
+    assert not (home / "p.plan").exists()
 
 
 def test_another_account_is_refused(run):
