@@ -88,7 +88,7 @@ def test_dying_on_the_way_down(run, cloud, home, leftovers, at, of):
 
 def test_a_second_person_is_told_who_is_at_it(run, home):
     """The lock lives as long as the killed Poolform's Terraform works."""
-    run(*CREATE, MORTAL_AT="apply", MORTAL_OF="SIGKILL")
+    run(*CREATE, MORTAL_AT="apply", MORTAL_OF="SIGKILL", MORTAL_LASTS="6")
     second = run("work-pool", "provision-infra", "p", "--yes")
     assert second.code == 1
     assert "The pool p is being changed just now: provision-infra by " in second.err
