@@ -113,7 +113,9 @@ class KubernetesLauncher(Launcher):
     def cancel(self, handle: str) -> None:
         """Have Kubernetes stop the job: SIGTERM, and SIGKILL after its grace period of thirty seconds.
 
-        A deadline that has passed does that, and unlike a deletion it leaves the Job there to tell how it ended.
+        A deadline that has passed does that, and unlike a deletion it leaves the Job there to tell how it ended. It may
+        be set while a Job runs, and the controller looks at once: `updateJob` and `pastActiveDeadline` in
+        https://github.com/kubernetes/kubernetes/blob/master/pkg/controller/job/job_controller.go
         """
         path = self._at("jobs", _name(handle))
         stop = {"metadata": {"annotations": {manifest.CANCELLED: "true"}}, "spec": {"activeDeadlineSeconds": 1}}
@@ -187,7 +189,7 @@ class KubernetesLauncher(Launcher):
         events = [
             event
             for event in self._items("events", "")
-            if event.get("type") == "Warning" and (event.get("involvedObject") or {}).get("name", "").startswith(name)
+            if event.get("type") == "Warning" and f"{event['involvedObject'].get('name')}-".startswith(f"{name}-")
         ]
         events.sort(key=lambda event: event.get("lastTimestamp") or event["metadata"]["creationTimestamp"])
         return str(events[-1].get("message") or events[-1].get("reason")) if events else None

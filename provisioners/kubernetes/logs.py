@@ -1,6 +1,8 @@
 """A pod's output, read on from a cursor so that nothing is lost and nothing comes twice.
 
-The API gives lines since a second, not since a line. So the cursor holds a second that lies safely back, how many lines
+The API gives lines since a second, not since a line (`sinceTime` of
+https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/; the kubelet skips each line older than
+that, wherever it stands). So the cursor holds a second that lies safely back, how many lines
 since then were read, and a digest of those. What comes first next time is the same again, and is skipped; where it
 is not (the node began a new file), what is not younger than the last line is.
 """

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
@@ -23,6 +25,12 @@ _KEY = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-\w.]{0
 _VALUE = re.compile(r"([A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?)?", re.ASCII)
 _LIMITED = ("cpu", "memory", "ephemeral-storage")
 _OURS = ("poolform-", "kubernetes.io/", "k8s.io/", "app.kubernetes.io/managed-by")
+
+
+def _placed(kubeconfig: str) -> str:
+    """Name files so that they are found from everywhere: Terraform works in a folder of its own."""
+    parts = (part for part in kubeconfig.split(os.pathsep) if part)
+    return os.pathsep.join(part if part.startswith("~") else str(Path(part).absolute()) for part in parts)
 
 
 def _labels(labels: dict[str, str]) -> dict[str, str]:
@@ -57,6 +65,7 @@ def _limits(limits: dict[str, str]) -> dict[str, str]:
     return limits
 
 
+Kubeconfig = Annotated[str, StringConstraints(min_length=1), AfterValidator(_placed)]
 Labels = Annotated[dict[str, str], AfterValidator(_labels)]
 Annotations = Annotated[dict[str, str], AfterValidator(_annotations)]
 Quota = Annotated[dict[str, Quantity], AfterValidator(_quota)]
@@ -66,7 +75,7 @@ Limits = Annotated[dict[str, Quantity], AfterValidator(_limits)]
 class KubernetesVariables(Variables):
     """The inputs of the Kubernetes module. Existing things are used only where they are named, and never changed."""
 
-    kubeconfig: Annotated[str, StringConstraints(min_length=1)] = Field(
+    kubeconfig: Kubeconfig = Field(
         "~/.kube/config",
         description="The kubeconfig file to reach the cluster with; several are separated by colons, as in KUBECONFIG.",
     )

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import json
+import sys
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 
 import pytest
 from clouds.faults import Fault
 from clouds.kubernetes import ApiError
+from clouds.kubernetes.server import serving
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from poolform.core.errors import PoolformError
 from poolform.core.pools.contract import Connection
@@ -89,6 +97,66 @@ def test_without_a_kubeconfig_it_is_said_what_is_missing(monkeypatch, tmp_path):
     with pytest.raises(PoolformError, match="does not run in a Kubernetes cluster") as failed:
         Kubernetes().identity(KubernetesVariables(kubeconfig="/nowhere"))
     assert "--set context=NAME" in failed.value.hint
+
+
+def test_credential_plugins_of_the_kubeconfig_are_asked(caller, cluster, tmp_path):
+    """As `aws eks get-token` is."""
+    variables = caller()
+    token = json.loads((tmp_path / "kubeconfig-1").read_text())["users"][0]["user"]["token"]
+    answer = {"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {"token": token}}
+    plugin = {
+        "apiVersion": "client.authentication.k8s.io/v1", "command": sys.executable, "interactiveMode": "Never",
+        "args": ["-c", f"print({json.dumps(answer)!r})"],
+    }  # fmt: skip
+    document = json.loads((tmp_path / "kubeconfig-1").read_text())
+    document["users"][0]["user"] = {"exec": plugin}
+    (tmp_path / "kubeconfig-1").write_text(json.dumps(document))
+    assert Kubernetes().identity(variables).principal == f"somebody-0 at {cluster.url}"
+
+
+@pytest.fixture
+def in_a_pod(cluster, monkeypatch, tmp_path):
+    """This process runs in the cluster, as a service account: its address, and what a kubelet mounts."""
+    import kubernetes.config.incluster_config as mounted
+
+    certificate, token = certified(tmp_path), tmp_path / "token"
+    user = cluster.user("system:serviceaccount:tools:worker", *rules(LAUNCHER))
+    token.write_text(user.token)
+    with serving(cluster.api, certificate) as url:
+        monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+        monkeypatch.setenv("KUBERNETES_SERVICE_PORT", url.rsplit(":", 1)[1])
+        monkeypatch.setenv("KUBECONFIG", str(tmp_path / "missing"))
+        monkeypatch.setattr(mounted, "SERVICE_TOKEN_FILENAME", str(token))
+        monkeypatch.setattr(mounted, "SERVICE_CERT_FILENAME", str(certificate))
+        yield url
+    cluster.people.forget(user)
+
+
+def certified(folder):
+    """A self-signed certificate for 127.0.0.1, with its key."""
+    key, today = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "kubernetes")])
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(today - timedelta(days=1))
+        .not_valid_after(today + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (folder / "server.pem").write_bytes(certificate.public_bytes(Encoding.PEM) + private)
+    return folder / "server.pem"
+
+
+def test_in_a_pod_the_pods_service_account_is_used(pool, in_a_pod):
+    """Where no context is named; and where that of the pool is on another machine."""
+    here = KubernetesVariables(kubeconfig="/nowhere")
+    assert Kubernetes().identity(here).principal == f"system:serviceaccount:tools:worker at {in_a_pod}"
+    for settings in ({"context": None}, {"context": "lab"}):
+        ambient = {**pool.settings, "kubeconfig": "/nowhere", "credentials": "ambient", **settings}
+        assert Kubernetes().authenticate(Connection(ambient), None).verdict == "allowed"
 
 
 # Identity

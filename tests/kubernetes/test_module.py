@@ -70,6 +70,13 @@ def test_the_provider_is_told_where_the_cluster_is_and_no_secret():
     assert "config" not in in_cluster
 
 
+def test_files_are_named_so_that_terraform_finds_them_from_its_own_folder(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    given = KubernetesVariables(kubeconfig="one:~/two:/three:")
+    assert given.kubeconfig == f"{tmp_path}/one:~/two:/three"
+    assert KubernetesVariables(**given.model_dump()) == given
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [

@@ -47,9 +47,9 @@ class People:
 
     def caller(self, request: Request) -> User:
         """Who asks; whoever they act as, where they may. Raises ApiError."""
-        token = request.headers.get("authorization", "").removeprefix("Bearer ")
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
         user = self._by_token.get(token)
-        if user is None:
+        if user is None or scheme.lower() != "bearer":
             raise ApiError(401, "Unauthorized", "Unauthorized")
         other = request.headers.get("impersonate-user")
         if not other:

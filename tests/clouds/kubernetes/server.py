@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from clouds.kubernetes.wire import ApiError, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from clouds.faults import Faults
     from clouds.kubernetes.people import People
@@ -66,8 +68,8 @@ class Api:
 
 
 @contextmanager
-def serving(api: Api) -> Iterator[str]:
-    """Serve on a free loopback port; yields the URL."""
+def serving(api: Api, certificate: Path | None = None) -> Iterator[str]:
+    """Serve on a free loopback port; yields the URL. With a certificate (and its key, in one file), over TLS."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -107,10 +109,14 @@ def serving(api: Api) -> Iterator[str]:
             pass  # whoever hung up
 
     server = Server(("127.0.0.1", 0), Handler)
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"{'https' if certificate else 'http'}://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         thread.join()
