@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from poolform.core.runs.launchers import Json
 
 RUNNING_LIMIT = 4_000_000
-"""Bytes. What comes near it has been cut."""
+"""Bytes, time stamps included: what comes near it may have been cut."""
 ENDED_LIMIT = 16_000
 ENDED_LINES = 1000
 GAP = (
@@ -48,6 +48,8 @@ class Place:
 
 def read_on(content: str, place: Place, *, ended: bool) -> tuple[list[LogLine], Place]:
     """Return the lines of `content`, output with time stamps, that come after `place`, and the place after them."""
+    if not ended and not content.endswith("\n"):
+        content = content[: content.rfind("\n") + 1]  # a line that is still being written
     stamped = _split(content)
     lines: list[LogLine] = []
     same = 0
@@ -73,16 +75,19 @@ def _is_cut(content: str, stamped: Sequence[tuple[str, str]], place: Place, *, e
     """Say whether lines between `place` and what can be seen may be gone."""
     if place.stamp and _order(stamped[0][0]) <= _order(place.stamp):
         return False  # the last line that was read can still be seen
-    size = sum(len(text.encode()) + 1 for _, text in stamped)
     if place.stamp:
         return True
-    return len(stamped) >= ENDED_LINES or size >= ENDED_LIMIT if ended else len(content.encode()) >= RUNNING_LIMIT
+    # What is kept is cut at a line: it may fall short of the limit by a line's length.
+    size = len(content.encode()) + max(len(line) for line in content.splitlines())
+    if ended:
+        return len(stamped) >= ENDED_LINES or size >= ENDED_LIMIT
+    return size >= RUNNING_LIMIT
 
 
 def _split(content: str) -> list[tuple[str, str]]:
     """Return time stamp and text of each line. What bears no stamp goes with the line before it."""
     found: list[tuple[str, str]] = []
-    for line in content.split("\n")[: None if content and not content.endswith("\n") else -1]:
+    for line in content.removesuffix("\n").split("\n"):
         match = _STAMPED.match(line)
         if match:
             found.append((match[0].rstrip(), line[match.end() :].removesuffix("\r")))

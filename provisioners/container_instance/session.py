@@ -99,10 +99,12 @@ class Access:
             self._made.clear()
 
     def _ask(self, base: str, method: str, path: str, query: Mapping[str, str], body: Json) -> Any:
+        from azure.core.exceptions import ClientAuthenticationError, ResourceNotFoundError, map_error
         from azure.core.rest import HttpRequest
 
         request = HttpRequest(method, f"{base}{path}", params=dict(query), json=body)
         response = self._client(base).send_request(request, connection_timeout=5, read_timeout=30)
+        map_error(response.status_code, response, {401: ClientAuthenticationError, 404: ResourceNotFoundError})
         response.raise_for_status()
         return response.json() if response.content else None
 

@@ -193,6 +193,14 @@ class Groups:
     def forget_creations(self) -> None:
         self._created.clear()
 
+    def clear(self) -> None:
+        """Take every group away, whatever it is doing."""
+        with self._lock:
+            for group in self._groups.values():
+                self._cloud.delete(KIND, group.id)
+            self._groups.clear()
+        self.close()
+
     def close(self) -> None:
         for group in self.all:
             if group.container is not None:
