@@ -141,6 +141,10 @@ class Ringing(Listener):
         self._announcer.ring()
         self._then.run_changed(run)
 
+    def printed(self, run: FlowRun, lines: Sequence[str]) -> None:
+        """Pass it on."""
+        self._then.printed(run, lines)
+
     def trouble(self, pool: str, message: str) -> None:
         """Pass it on."""
         self._then.trouble(pool, message)

@@ -9,7 +9,9 @@ script knows the interpreter and packages that its flows need. Its launcher is t
 from __future__ import annotations
 
 import signal
+import sys
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -199,7 +201,13 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class _Telling(Listener):
-    """Tells how runs end, and what keeps them waiting."""
+    """Tells how runs end, and what keeps them waiting; shows what they print."""
+
+    def printed(self, run: FlowRun, lines: Sequence[str]) -> None:
+        """Show the lines on stdout, each with its run's name: several runs may print at a time."""
+        with suppress(OSError, ValueError):  # nobody reads it any more; the lines are stored
+            sys.stdout.write("".join(f"{run.name}  {line}\n" for line in lines))
+            sys.stdout.flush()
 
     def run_changed(self, run: FlowRun) -> None:
         """Tell that a run is running, or how it ended."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from poolform.core.store import leases, logs, runs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
     from poolform.core.dispatch.outcome import Event
     from poolform.core.runs.launchers import JobStatus
@@ -163,12 +163,15 @@ class Tasks:
             if rows:
                 logs.append(tx, rows)
             runs.enter_at(tx, [(task.run.id, *entry) for task in mine for entry in task.entered])
+        printed = [(task.run, task.lines) for task in mine if task.lines]
         news = [task.run for task in mine if task.entered]
         for task in mine:
             task.lines, task.entered, task.fresh = [], [], False
         for task in changed:
             if task.fresh:
                 self.drop(task)
+        for run, lines in printed:
+            self.listener.printed(run, [line.line for line in lines])
         for run in news:
             self.listener.run_changed(run)
 
@@ -178,6 +181,9 @@ class Listener:
 
     def run_changed(self, run: FlowRun) -> None:
         """Hear that a run is in a new state, and that the store has it."""
+
+    def printed(self, run: FlowRun, lines: Sequence[str]) -> None:
+        """Hear what a run has printed, and that the store has it."""
 
     def trouble(self, pool: str, message: str) -> None:
         """Hear what keeps runs of a pool (of all, where it is "") waiting; the worker goes on trying."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -174,9 +175,12 @@ def test_serving_needs_no_pool_runs_what_is_due_and_stops_cleanly(script, poolfo
         wait_until(lambda: runs(poolform, "--state", "running", "--deployment", "Long one/served"))
     finally:
         serving.send_signal(signal.SIGINT)
-        _, err = serving.communicate(timeout=40)
+        out, err = serving.communicate(timeout=40)
     assert serving.returncode == 0, err
     assert "Serving etl/served." in err
+    assert re.search(r"^[a-z]+-[a-z]+  day 9 False$", out, re.MULTILINE), (
+        "what a run prints is shown where it is served"
+    )
     assert "paused until they are served again" in err
     assert [run["state"] for run in runs(poolform, "--deployment", "Long one/served")] == ["cancelled"]
     assert {run["state"] for run in runs(poolform)} <= {"completed", "cancelled", "scheduled"}
