@@ -28,7 +28,7 @@ def find(variables: CloudRunVariables, pool_id: str) -> Iterator[Orphan]:
         yield from _accounts(google, variables, pool_id)
         yield from _repository(google, variables, pool_id)
         if variables.code_bucket:
-            yield from _bucket(google, variables, pool_id)
+            yield from _bucket(google, pool_id)
         if variables.connector_range is not None:
             yield from _connector(google, variables, pool_id)
         google.close()
@@ -61,13 +61,13 @@ def _repository(google: Google, variables: CloudRunVariables, pool_id: str) -> I
                 yield Orphan("google_artifact_registry_repository.images", repository["name"])
 
 
-def _bucket(google: Google, variables: CloudRunVariables, pool_id: str) -> Iterator[Orphan]:
+def _bucket(google: Google, pool_id: str) -> Iterator[Orphan]:
     name = f"poolform-{pool_id}"
     with _permitted():
         found = google.call("GET", "storage", f"storage/v1/b/{name}")
         # Buckets of the whole world share their names.
         if found.get("labels", {}).get("poolform-pool-id") == pool_id:
-            yield Orphan("google_storage_bucket.code", f"{variables.project}/{name}")
+            yield Orphan("google_storage_bucket.code", name)
 
 
 def _connector(google: Google, variables: CloudRunVariables, pool_id: str) -> Iterator[Orphan]:

@@ -51,8 +51,8 @@ class Lab:
 
 
 @contextmanager
-def laboratory(folder):
-    cloud = Cloud()
+def laboratory(folder, cloud=None):
+    cloud = cloud or Cloud()
     provider = Attached(load("google"), cloud, BEHAVIOUR)
     with running(cloud) as google:
         google.jobs.stop_timeout = 1.0

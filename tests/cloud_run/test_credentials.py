@@ -288,7 +288,7 @@ def test_everything_that_cannot_be_made_twice_is_found_and_nothing_of_another_po
         "google_project_iam_custom_role.launcher": f"projects/{PROJECT}/roles/poolform_launcher_wwwwwwww",
         "google_project_iam_custom_role.secrets": f"projects/{PROJECT}/roles/poolform_secrets_wwwwwwww",
         "google_artifact_registry_repository.images": f"{place}/repositories/poolform-trial-wwwwwwww",
-        "google_storage_bucket.code": f"{PROJECT}/poolform-wwwwwwww",
+        "google_storage_bucket.code": "poolform-wwwwwwww",
         "google_vpc_access_connector.jobs": f"{place}/connectors/poolform-wwwwwwww",
     }
     assert found(WHOLE, "wwwwwwww") == everything_made

@@ -365,6 +365,22 @@ def test_the_launcher_may_touch_no_secret_but_the_pools(launcher, owner):
     owner.vault.secrets.clear()
 
 
+@pytest.mark.parametrize("action", ["secretmanager.secrets.create", "secretmanager.versions.add"])
+@pytest.mark.parametrize("kind", ["drop", "drop-after"])
+def test_secrets_that_were_cut_off_are_there_with_the_job_and_gone_with_it(launcher, job, owner, action, kind):
+    wanted = job("import os; print(os.environ['TOKEN'], os.environ['OTHER'])", secrets={"TOKEN": "a", "OTHER": "b"})
+    wanted = replace(wanted, request=launcher.prepare(wanted))
+    owner.faults.add(Fault(action, kind, skip=1))
+    with pytest.raises(Unavailable, match="launching: Google cannot be reached"):
+        launcher.launch(wanted)
+    assert launcher.find(wanted.key) is None
+    handle = launcher.launch(wanted)
+    assert drain(launcher, handle) == ["a b"]
+    owner.faults.add(Fault("secretmanager.secrets.delete", kind))
+    launcher.remove(handle)
+    assert (owner.vault.secrets, owner.jobs.jobs) == ({}, {})
+
+
 # -- trouble on the way --------------------------------------------------------------------------------------------
 
 
