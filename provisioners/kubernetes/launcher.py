@@ -147,9 +147,13 @@ class KubernetesLauncher(Launcher):
             # Strict: a misspelt field of the manifest is refused by name, not dropped.
             return self._cluster.post(self._at("jobs"), wanted, fieldValidation="Strict")
         except ApiError as exc:
-            if exc.reason != "AlreadyExists":
+            # A quota is looked at before names are: it may be this very Job that fills it.
+            if exc.reason != "AlreadyExists" and not _is_full(exc):
                 raise
-        found = self._cluster.get(self._at("jobs", name))
+            try:
+                found = self._cluster.get(self._at("jobs", name))
+            except ApiError as missing:
+                raise (exc if missing.status == 404 else missing) from None
         if not _made_for(found, job.key):
             raise LaunchRefused(f"the namespace {self._namespace} has a Job {name} that is not Poolform's")
         return found
@@ -209,6 +213,11 @@ class KubernetesLauncher(Launcher):
         return f"{self._namespace}/{name}"
 
 
+def _is_full(exc: ApiError) -> bool:
+    """Say whether a quota is used up: https://kubernetes.io/docs/concepts/policy/resource-quotas/."""
+    return exc.status == 403 and "exceeded quota" in exc.message
+
+
 def _name(handle: str) -> str:
     return handle.rsplit("/", 1)[-1]
 
@@ -223,7 +232,7 @@ def _asking(doing: str, *, refusing: bool = False) -> Iterator[None]:
     try:
         yield
     except ApiError as exc:
-        if refusing and exc.status == 403 and "exceeded quota" in exc.message:
+        if refusing and _is_full(exc):
             raise NoCapacity(exc.message) from exc
         if exc.status == 401:
             raise Unavailable(f"{doing}: the cluster does not accept the context's credentials: {exc}") from exc

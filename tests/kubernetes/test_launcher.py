@@ -38,6 +38,7 @@ def launcher(pool, cluster):
     for job in cluster.objects.find("jobs"):
         made.remove(f"{job['metadata']['namespace']}/{job['metadata']['name']}")
     made.close()
+    assert cluster.inventory() == []
 
 
 @pytest.fixture
@@ -292,7 +293,9 @@ def test_a_full_quota_of_jobs_is_to_be_tried_again_and_then_starts_one(launcher,
     assert launcher.find(wanted.key) is None
     wait(launcher, first)
     launcher.remove(first)
+    assert cluster.inventory() == []
     handle = launch(launcher, wanted)
+    assert launch(launcher, wanted) == handle, "it is this very job that fills the quota"
     assert wait(launcher, handle).exit_code == 0
     launcher.remove(handle)
     assert cluster.inventory() == []

@@ -7,6 +7,7 @@ provider made, keeps versions and owners, runs each Job's command for real, and 
 from __future__ import annotations
 
 import json
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -71,8 +72,11 @@ class Cluster:
         return path
 
     def inventory(self) -> list[str]:
-        """All that launchers could leave behind."""
+        """All that launchers could leave behind, once what is being deleted is gone."""
         self.answers.sweep()
+        deadline = time.monotonic() + 10
+        while self.objects.leaving() and time.monotonic() < deadline:
+            time.sleep(0.02)
         return self.objects.names()
 
     def alive(self) -> list[str]:

@@ -92,9 +92,8 @@ class Answers:
             return self._objects.add("secrets", namespace, body)
         schema.check_job(body)
         with self._objects.lock:
-            known = {job["metadata"]["name"] for job in self._objects.find("jobs", namespace)}
-            problem = self._controller.over_quota("count/jobs.batch", namespace)
-            if problem and body["metadata"]["name"] not in known:
+            # Admission comes before storage: a full quota is said even of a Job that is there already.
+            if problem := self._controller.over_quota("count/jobs.batch", namespace):
                 raise ApiError(403, "Forbidden", f'jobs.batch "{body["metadata"]["name"]}" is forbidden: {problem}')
             body["spec"] = {"backoffLimit": 6, "completions": 1, "parallelism": 1, "suspend": False, **body["spec"]}
             made = self._objects.add("jobs", namespace, {**body, "status": {}})

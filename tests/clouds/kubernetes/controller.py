@@ -123,8 +123,7 @@ class Controller:
         resource = "jobs" if what == "count/jobs.batch" else what
         for quota in self._made.objects("resourcequotas", namespace):
             limit = quota["spec"]["hard"].get(what)
-            used = len(self._objects.find(resource, namespace))
-            if limit is not None and used >= int(limit):
+            if limit is not None and (used := len(self._objects.find(resource, namespace))) >= int(limit):
                 return (f"exceeded quota: {quota['metadata']['name']}, requested: {what}=1, used: {what}={used}, "
                         f"limited: {what}={limit}")  # fmt: skip
         return None

@@ -91,6 +91,11 @@ class Objects:
         with self.lock:
             return sorted("/".join(key) for key in self._all if key[0] != "events")
 
+    def leaving(self) -> bool:
+        """Whether something is being deleted."""
+        with self.lock:
+            return any("deletionTimestamp" in item["metadata"] for item in self._all.values())
+
     def homes(self) -> set[str]:
         with self.lock:
             return {home for _, home, _ in self._all}

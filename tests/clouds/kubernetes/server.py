@@ -73,6 +73,8 @@ def serving(api: Api, certificate: Path | None = None) -> Iterator[str]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = -1  # an answer in one piece: in two, the second would wait for the first to be acknowledged
+        disable_nagle_algorithm = True
 
         def _do(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
