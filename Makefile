@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 WHEEL_VENV := build/wheel-venv
+RAY_VENV := $(VENV)/ray
 STAMP := $(VENV)/.installed
 
 help:            ## say what can be made
@@ -24,6 +25,14 @@ $(VENV)/.quickstart: $(BIN)/python pyproject.toml
 
 quickstart: $(VENV)/.quickstart  ## provision a pool on this machine and run a flow in it
 	$(BIN)/poolform quickstart
+
+$(RAY_VENV)/.installed: pyproject.toml examples/poolform-ray/pyproject.toml
+	$(PYTHON) -m venv $(RAY_VENV)
+	$(RAY_VENV)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(RAY_VENV)/bin/python -m pip install -qq --editable '.[testing]' --editable examples/poolform-ray
+	touch $@
+
+ray: $(RAY_VENV)/.installed  ## what examples/poolform-ray is tested with: Ray, in an environment of its own
 
 test: $(STAMP)   ## run the tests, those that take long left out
 	$(BIN)/python -m pytest -n auto --dist loadgroup -m 'not slow'
@@ -57,4 +66,4 @@ fix: $(STAMP)    ## mend what ruff can mend
 bench: $(STAMP)  ## measure, with the rival and the limit in the same run
 	$(BIN)/python benchmarks/run.py
 
-.PHONY: help quickstart test test-all test-wheel lint docs fix bench
+.PHONY: help quickstart ray test test-all test-wheel lint docs fix bench

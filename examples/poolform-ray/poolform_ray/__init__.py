@@ -1,0 +1,1 @@
+"""Run Poolform's flows on Ray clusters."""
