@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from poolform.core.pools.contract import Outputs, Variables
+from poolform.provisioners.kubernetes.quantities import PATTERN, canonical
 
 CredentialKind = Literal["ambient", "impersonate"]
 
@@ -18,8 +19,7 @@ Label = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z
 Subdomain = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
 Registry = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*(:[0-9]{1,5})?(/[a-z0-9._-]+)*$")]
 # https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
-QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$"
-Quantity = Annotated[str, StringConstraints(pattern=QUANTITY)]
+Quantity = Annotated[str, StringConstraints(pattern=PATTERN)]
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set
 _KEY = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?", re.ASCII)
 _VALUE = re.compile(r"([A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?)?", re.ASCII)
@@ -69,7 +69,7 @@ Kubeconfig = Annotated[str, StringConstraints(min_length=1), AfterValidator(_pla
 Labels = Annotated[dict[str, str], AfterValidator(_labels)]
 Annotations = Annotated[dict[str, str], AfterValidator(_annotations)]
 Quota = Annotated[dict[str, Quantity], AfterValidator(_quota)]
-Limits = Annotated[dict[str, Quantity], AfterValidator(_limits)]
+Limits = Annotated[dict[str, Annotated[Quantity, AfterValidator(canonical)]], AfterValidator(_limits)]
 
 
 class KubernetesVariables(Variables):

@@ -292,6 +292,18 @@ def test_trouble_on_the_way_is_no_verdict(pool, cluster, error):
     assert Kubernetes().authenticate(pool, None).verdict == "unknown"
 
 
+def test_clearing_up_touches_nothing_of_others_in_the_namespace(pool, cluster):
+    own = {"poolform-pool-id": pool.settings["pool_id"]}
+    namespace = pool.settings["namespace"]
+    for name, labels in (("ours", own), ("theirs", {"poolform-pool-id": "ef56ab78"}), ("nobodys", {})):
+        cluster.objects.add("secrets", namespace, {"metadata": {"name": name, "labels": labels}, "data": {}})
+    Kubernetes().disconnect(pool, None)
+    Kubernetes().disconnect(pool, None)  # twice is fine
+    assert cluster.inventory() == [f"secrets/{namespace}/nobodys", f"secrets/{namespace}/theirs"]
+    for name in ("nobodys", "theirs"):
+        cluster.objects.drop("secrets", namespace, name)
+
+
 def test_clearing_up_is_done_by_the_caller_where_the_launcher_cannot(pool, caller, cluster):
     mine = Connection({**pool.settings, "kubeconfig": caller(LAUNCHER).kubeconfig})
     Kubernetes().disconnect(mine, None)

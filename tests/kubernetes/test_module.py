@@ -78,6 +78,19 @@ def test_files_are_named_so_that_terraform_finds_them_from_its_own_folder(monkey
 
 
 @pytest.mark.parametrize(
+    ("given", "written"),
+    [
+        ("1.5Gi", "1536Mi"), ("1024Mi", "1Gi"), ("2000Mi", "2000Mi"), ("0.5Ki", "512"), ("1Ki", "1Ki"), ("0.5", "500m"),
+        ("1000m", "1"), ("1500m", "1500m"), ("2", "2"), ("1000", "1k"), ("1500", "1500"), ("12000", "12k"),
+        ("1.5G", "1500M"), ("0", "0"), ("0Gi", "0"), ("0.100", "100m"),
+    ],
+)  # fmt: skip
+def test_limits_are_spelt_as_kubernetes_gives_them_back(given, written):
+    """Another spelling would be a change in every plan."""
+    assert KubernetesVariables(max_limits={"memory": given}).max_limits == {"memory": written}
+
+
+@pytest.mark.parametrize(
     ("given", "said"),
     [
         ({"namespace": "shared", "quota": {"pods": "4"}}, "bind everybody in the existing namespace"),
@@ -85,6 +98,7 @@ def test_files_are_named_so_that_terraform_finds_them_from_its_own_folder(monkey
         ({"namespace": "a" * 64}, "String should match"),
         ({"quota": {"requests.cpu": "lots"}}, "String should match"),
         ({"quota": {"requests cpu": "1"}}, "nothing that a quota counts"),
+        ({"max_limits": {"cpu": "0.0001"}}, "finer than a thousandth"),
         ({"max_limits": {"gpus": "1"}}, "cpu, memory, ephemeral-storage can"),
         ({"labels": {"poolform-pool": "x"}}, "reserved"),
         ({"labels": {"team": "data & science"}}, "not a label's value"),
