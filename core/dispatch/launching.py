@@ -197,15 +197,16 @@ class Launching:
             handle = self.launcher.find(task.run.key)
         except Exception:  # noqa: BLE001 - it does not know, for whatever reason
             handle = None
+        by = f"the launcher of the plugin {self.pool.plugin} {self.pool.plugin_version}".rstrip()
+        said = f"{by} raised {type(mistake).__name__}: {mistake}"
         if handle is not None:
-            self._launched(task, handle, now)
+            self.tasks.listener.trouble(self.pool.name, f"{said}, and says that it launched {task.run.name}.")
+            self._launched(task, handle, now, f"{said}, and says that it launched the job")
         else:
-            by = f"the launcher of the plugin {self.pool.plugin} {self.pool.plugin_version}".rstrip()
-            reason = f"launch uncertain: {by} raised {type(mistake).__name__}: {mistake}"
-            self.end(task, "crashed", now, reason)
+            self.end(task, "crashed", now, f"launch uncertain: {said}")
 
-    def _launched(self, task: Task, handle: str, now: float) -> None:
-        task.enter("submitted", now, handle=handle, submitted_at=now)
+    def _launched(self, task: Task, handle: str, now: float, reason: str | None = None) -> None:
+        task.enter("submitted", now, reason, handle=handle, submitted_at=now)
         task.stage, task.request = Stage.FOLLOW, None
         task.look_at = task.logs_at = clock() + _FIRST_LOOK
 

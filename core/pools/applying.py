@@ -15,7 +15,7 @@ from poolform.core.errors import Interrupted, PoolformError, StalePlan, StoreErr
 from poolform.core.pools import connecting
 from poolform.core.pools.lock import pool_lock, whoami
 from poolform.core.pools.workspaces import pool_workspace
-from poolform.core.store import history
+from poolform.core.store import history, runs
 from poolform.core.store import pools as store_pools
 from poolform.core.terraform.engine import Terraform
 from poolform.core.terraform.providers import Backend
@@ -97,6 +97,7 @@ def _take_down(
         terraform.apply()
     workspace.remove()
     with context.store.write() as tx:
+        runs.abandon(tx, pool_id=pool.id, reason=f"work pool {pool.name} was deprovisioned")
         store_pools.delete_module(tx, pool.id)
         return store_pools.update(
             tx,

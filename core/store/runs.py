@@ -292,6 +292,22 @@ def cancel_scheduled(
     return len(rows)
 
 
+def abandon(tx: Transaction, *, pool_id: str, reason: str) -> int:
+    """End what is in progress in a pool whose infrastructure is gone, as cancelled; return how many runs that were.
+
+    Whoever supervises one of them loses it: there is nothing left to look after.
+    """
+    gone = "removed = TRUE, logs_done = TRUE, worker_id = NULL, lease_expires_at = NULL, request = NULL"
+    rows = tx.execute(
+        f"UPDATE flow_runs SET state = 'cancelled', cancel_requested = TRUE, reason = :reason, ended_at = :now, {gone} "  # noqa: S608
+        f"WHERE pool_id = :pool AND {HELD} AND state IN ('pending', 'submitted', 'running') RETURNING id",
+        {"pool": pool_id, "reason": reason, "now": tx.now()},
+    )
+    enter(tx, [(row["id"], "cancelled", reason) for row in rows])
+    tx.execute(f"UPDATE flow_runs SET {gone} WHERE pool_id = :pool AND {HELD}", {"pool": pool_id})  # noqa: S608
+    return len(rows)
+
+
 def retry(tx: Transaction, run_id: str) -> FlowRun:
     """Schedule an ended run once more, as its next attempt. Raises NotFound, NotReady while it has not ended."""
     state = _held(tx, run_id)

@@ -13,7 +13,7 @@ from dispatch_stand_in import Notifying, Platform, build_job
 from poolform.core.dispatch import following
 from poolform.core.dispatch.worker import Worker
 from poolform.core.errors import PoolformError
-from poolform.core.runs.launchers import LaunchRefused, NoCapacity, Unavailable
+from poolform.core.runs.launchers import JobStatus, LaunchRefused, LogPage, NoCapacity, Unavailable
 from poolform.core.store import logs, runs, workers
 
 STARTED = """echo 'poolform: {"event":"started"}'; """
@@ -208,6 +208,30 @@ def test_a_job_started_for_all_that_its_launcher_raised_is_followed(bench):
         ("completed", None),
         ("crashed", "launch uncertain: the launcher of the plugin poolform 1 raised TypeError: oops"),
     ]
+
+
+def test_what_a_launcher_raised_is_said_though_it_says_that_it_launched(bench):
+    class Halfway(Notifying):
+        """Its `find` sees a job as soon as `launch` began, which then raised: a folder is there, and nothing runs."""
+
+        def launch(self, job):
+            raise KeyError("memory_mb")
+
+        def find(self, key):
+            return key
+
+        def poll(self, handles):
+            return {handle: JobStatus("starting") for handle in handles}
+
+        def logs(self, handle, cursor):
+            return LogPage((), cursor, done=False)
+
+    bench.work(Halfway(bench.folder / "jobs"))
+    run_id = bench.submit("true")
+    run = bench.wait(run_id, state="submitted")
+    said = "the launcher of the plugin poolform 1 raised KeyError: 'memory_mb', and says that it launched"
+    assert run.reason == f"{said} the job"
+    assert f"{said} {run.name}." in bench.troubles
 
 
 def test_a_job_that_is_gone_is_a_crash(bench):

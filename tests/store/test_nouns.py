@@ -199,6 +199,25 @@ def test_lists_are_newest_first_and_filtered(store):
         assert [run.id for run in older] == [made[1].id, made[0].id]
 
 
+def test_what_runs_in_a_pool_without_infrastructure_is_ended_and_let_go(store):
+    pool, other = make_pool(store), make_pool(store, "other")
+    held, ended, elsewhere, waiting = (submit(store, p) for p in (pool, pool, other, pool))
+    with store.write() as tx:
+        for run, state in ((held, "running"), (ended, "completed"), (elsewhere, "running")):
+            tx.execute(
+                "UPDATE flow_runs SET state = :state, worker_id = 'w', lease_expires_at = 9e9 WHERE id = :id",
+                {"state": state, "id": run.id},
+            )
+        assert runs.abandon(tx, pool_id=pool.id, reason="gone") == 1
+        found = {run.id: runs.get(tx, run.id) for run in (held, ended, elsewhere, waiting)}
+        assert [change.state for change in runs.states(tx, held.id)][-1] == "cancelled"
+        assert runs.count_active(tx, pool.id) == 0
+    assert {found[run.id].state for run in (elsewhere,)} == {"running"}
+    assert (found[held.id].state, found[held.id].reason) == ("cancelled", "gone")
+    assert (found[ended.id].state, found[waiting.id].state) == ("completed", "scheduled")
+    assert {found[run.id].worker_id for run in (held, ended)} == {None}
+
+
 def test_a_waiting_run_is_cancelled_at_once_and_can_be_retried(store):
     run = submit(store, make_pool(store))
     with store.write() as tx:
