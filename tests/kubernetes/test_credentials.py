@@ -159,6 +159,13 @@ def test_in_a_pod_the_pods_service_account_is_used(pool, in_a_pod):
         assert Kubernetes().authenticate(Connection(ambient), None).verdict == "allowed"
 
 
+def test_without_the_client_it_is_said_how_to_get_it(caller, monkeypatch):
+    monkeypatch.setitem(sys.modules, "kubernetes", None)
+    with pytest.raises(PoolformError, match="need the kubernetes client") as failed:
+        Kubernetes().identity(caller())
+    assert failed.value.hint == "Install it: pip install 'poolform[kubernetes]'"
+
+
 # Identity
 
 
