@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from poolform.core.runs.launchers import JobStatus, Launcher, LaunchRefused, LogPage, NoCapacity, Unavailable
 from poolform.provisioners.cloud_run import definition, logs, secrets, session
-from poolform.provisioners.cloud_run.pace import Pace
+from poolform.provisioners.cloud_run.reader import INTERVAL, Reader
 from poolform.provisioners.cloud_run.status import status_of
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 SETTLE = 5.0
 """Seconds after a job's end in which Cloud Logging may still show lines that are new."""
-READS = 55
-"""Reads of Cloud Logging a minute: the project has 60. https://cloud.google.com/logging/quotas"""
 _CALL: Mapping[str, Any] = {"timeout": 30.0, "retry": None}  # core asks again, and knows what for
 _FEW = 3  # jobs that are asked for one by one, before listing all of the region's is cheaper
 
@@ -44,13 +42,12 @@ class CloudRunLauncher(Launcher):
         *,
         clock: Callable[[], float] = time.time,
         settle: float = SETTLE,
-        reads: int = READS,
+        interval: float = INTERVAL,
     ) -> None:
         self._google, self._settings, self._clock, self._settle = google, settings, clock, settle
         self._parent = f"projects/{settings['project']}/locations/{settings['region']}"
-        self._pace = Pace(reads)
+        self._reader = Reader(google, settings, interval)
         self._removed: dict[str, float] = {}
-        self._ended: set[str] = set()
 
     def prepare(self, job: Job) -> Json:
         """Return what CreateJob will be asked for `job`, and the names of the secrets that its values go to."""
@@ -98,34 +95,27 @@ class CloudRunLauncher(Launcher):
                 status = status_of(job, lambda job=job: self._last_task(job.name))  # type: ignore[misc]
                 if status is not None:
                     found[job.name] = status
-        self._ended |= {handle for handle, status in found.items() if status.state == "exited"}
         return found
 
     def logs(self, handle: str, cursor: Json) -> LogPage:
         """Return what the job has printed since `cursor`. Done once it is over and nothing came for a while.
 
-        Nothing, and not done, where Cloud Logging has been asked as often as it allows: lines come later then.
+        Nothing, and not done, where it is not this job's turn: all jobs that are followed are asked about together.
         """
-        from google.api_core.exceptions import TooManyRequests
-
-        if not self._pace.allows(urgent=handle in self._ended):
-            return LogPage([], cursor, done=False)
         at = logs.Cursor.parse(cursor)
-        settings, name = self._settings, handle.rsplit("/", 1)[-1]
         with _asking("reading output"):
-            try:
-                entries = logs.read(self._google, settings["project"], settings["region"], name, at)
-            except TooManyRequests:
-                self._pace.rest()
-                return LogPage([], cursor, done=False)
-        now = self._clock()
-        if entries:
+            found = self._reader.read(handle.rsplit("/", 1)[-1], at)
+        if found is None:
+            return LogPage([], cursor, done=False)
+        if found.entries:
             # More may come right behind; whether the job is over is asked once there is nothing to read.
-            return LogPage([logs.line(entry) for entry in entries], at.after(entries).to_json(), done=False)
+            lines = [logs.line(entry) for entry in found.entries]
+            return LogPage(lines, at.after(found.entries).to_json(), done=False)
+        asked = self._clock() - (time.monotonic() - found.at)
         ended = at.ended
         if ended is None and self._has_ended(handle):
-            ended = now
-        done = ended is not None and now - ended >= self._settle
+            ended = self._clock()
+        done = ended is not None and asked - ended >= self._settle
         return LogPage([], logs.Cursor(at.newest, at.seen, ended).to_json(), done=done)
 
     def cancel(self, handle: str) -> None:
@@ -190,7 +180,6 @@ class CloudRunLauncher(Launcher):
 
     def _forget(self, handle: str) -> None:
         now = self._clock()
-        self._ended.discard(handle)
         self._removed = {old: at for old, at in self._removed.items() if now - at < 3600} | {handle: now}
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 LATE = 20.0
 """Seconds by which a line may come late and is still not lost."""
 _PAGE = 1000  # the most that Logging gives
+_EVER = "1970-01-01T00:00:00Z"
 _REMEMBERED = 4000  # lines whose ids the cursor holds at most: of a job that prints more in LATE, less far back
 
 
@@ -48,6 +49,10 @@ class Cursor:
         """Return plain JSON."""
         return {"newest": self.newest, "seen": dict(self.seen), "ended": self.ended}
 
+    def is_at(self, other: Cursor) -> bool:
+        """Say whether both have read as far."""
+        return self.newest == other.newest and self.seen == other.seen
+
     def after(self, entries: Sequence[Mapping[str, Any]]) -> Cursor:
         """Return the cursor once these entries were read too."""
         seen = {**self.seen, **{digest(entry): entry["timestamp"] for entry in entries}}
@@ -68,20 +73,35 @@ class Cursor:
         return (_moment(self.newest) - timedelta(seconds=LATE)).isoformat()
 
 
-def read(google: Google, project: str, region: str, job: str, cursor: Cursor) -> list[dict[str, Any]]:
-    """Return a page of entries that the cursor has not seen, oldest first. Raises google.api_core.exceptions."""
-    request = {
+@dataclass(frozen=True)
+class Page:
+    """What was found, by job, oldest first; after how many questions; and whether there is nothing behind it."""
+
+    entries: Mapping[str, list[dict[str, Any]]]
+    questions: int
+    is_last: bool
+
+
+def read(google: Google, project: str, region: str, cursors: Mapping[str, Cursor]) -> Page:
+    """Return a page of what these jobs have printed since their cursors. Raises google.api_core.exceptions."""
+    request: dict[str, Any] = {
         "resourceNames": [f"projects/{project}"],
-        "filter": _filter(project, region, job, cursor.since),
+        "filter": _filter(project, region, cursors),
         "orderBy": "timestamp asc",
         "pageSize": _PAGE,
     }
+    questions = 0
     while True:
-        page = google.call("POST", "logging", "v2/entries:list", request)
-        fresh = [entry for entry in page.get("entries", ()) if digest(entry) not in cursor.seen]
-        token = page.get("nextPageToken")
+        answer = google.call("POST", "logging", "v2/entries:list", request)
+        questions += 1
+        fresh: dict[str, list[dict[str, Any]]] = {}
+        for entry in answer.get("entries", ()):
+            job = entry["resource"]["labels"]["job_name"]
+            if job in cursors and digest(entry) not in cursors[job].seen:
+                fresh.setdefault(job, []).append(entry)
+        token = answer.get("nextPageToken")
         if fresh or not token:
-            return fresh
+            return Page(fresh, questions, not token)
         request["pageToken"] = token
 
 
@@ -98,17 +118,19 @@ def digest(entry: Mapping[str, Any]) -> str:
     return hashlib.sha256(entry["insertId"].encode()).hexdigest()[:12]
 
 
-def _filter(project: str, region: str, job: str, since: str | None) -> str:
+def _filter(project: str, region: str, cursors: Mapping[str, Cursor]) -> str:
     names = " OR ".join(f'"projects/{project}/logs/run.googleapis.com%2F{stream}"' for stream in ("stdout", "stderr"))
-    parts = [
-        'resource.type="cloud_run_job"',
-        f'resource.labels.job_name="{job}"',
-        f'resource.labels.location="{region}"',
-        f"logName=({names})",
-    ]
-    # Without a bound of its own, Logging would look at the last day only.
-    parts.append(f'timestamp>="{since or "1970-01-01T00:00:00Z"}"')
-    return " AND ".join(parts)
+    since = {job: cursor.since or _EVER for job, cursor in cursors.items()}
+    jobs = " OR ".join(f'(resource.labels.job_name="{job}" AND timestamp>="{at}")' for job, at in since.items())
+    return " AND ".join(
+        (
+            'resource.type="cloud_run_job"',
+            f'resource.labels.location="{region}"',
+            f"logName=({names})",
+            f'timestamp>="{min(since.values(), key=_moment)}"',  # without one of its own, Logging would add a bound
+            f"({jobs})",
+        )
+    )
 
 
 def _moment(text: str) -> datetime:

@@ -218,6 +218,23 @@ def test_no_secret_is_written_anywhere_in_clear(story, lab):
             assert secret.encode() not in seen.body, seen.name
 
 
+def test_without_a_key_whoever_provisioned_launches_as_the_pools_account(lab, tmp_path):
+    before = lab.google.inventory()
+    me = Person.at(tmp_path, lab.owner)
+    me("work-pool", "create", "keyless", *TYPE, "--provision-infra", "--yes")
+    assert "keys" not in lab.google.inventory()
+    assert me.json("block", "ls") == []
+    me("deploy", "flows.py:greet", "--name", "n", "--pool", "keyless", "--job-variable", f"image={IMAGE}")
+    seen = len(lab.google.door.seen)
+    assert run(me, "greet", 0)["state"] == "completed"
+    (launched,) = [item for item in lab.google.door.seen[seen:] if item.name == "run.jobs.create"]
+    pool = me.json("work-pool", "inspect", "keyless")
+    assert launched.caller == f"poolform-launch-{pool['id']}@{PROJECT}.iam.gserviceaccount.com"
+    assert me.json("work-pool", "drift", "keyless")["changes"] == []
+    me("work-pool", "deprovision", "keyless", "--yes")
+    assert lab.google.inventory() == before
+
+
 def test_who_lacks_permissions_is_told_which_and_nothing_is_made(lab, tmp_path):
     before = lab.google.inventory()
     me = Person.at(tmp_path, lab.person("junior", frozenset({"resourcemanager.projects.get"})))

@@ -53,6 +53,24 @@ def test_a_key_that_google_does_not_take_is_said_to_be(owner, lab, monkeypatch, 
     assert info["private_key"] not in str(failed.value)
 
 
+def test_a_federated_identity_gets_in_though_it_has_no_email(owner, monkeypatch, tmp_path):
+    """What runs in somebody else's CI: its provider's word is exchanged for Google's token."""
+    (tmp_path / "word").write_text("word-of-the-provider")
+    owner.accounts.federated["word-of-the-provider"] = "subject-of-ci"
+    configuration = {
+        "type": "external_account",
+        "audience": "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/ci",
+        "subject_token_type": "urn:ietf:params:oauth:token-type:jwt", "token_url": f"{owner.endpoint}/sts",
+        "credential_source": {"file": str(tmp_path / "word")},
+    }  # fmt: skip
+    (tmp_path / "federated.json").write_text(json.dumps(configuration))
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "federated.json"))
+    assert CloudRunPush().identity(DEFAULT).principal == "the Google credentials in the environment"
+    assert "missing" in verdicts(CloudRunPush().preflight(DEFAULT, TYPES)).values()
+    owner.accounts.people["subject-of-ci"] = everything()
+    assert set(verdicts(CloudRunPush().preflight(DEFAULT, TYPES)).values()) == {"allowed"}
+
+
 def test_no_credentials_at_all_are_said_to_be_missing(owner, monkeypatch, tmp_path):
     monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS")
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))

@@ -17,7 +17,6 @@ from poolform.core.runs.launchers import Job, LaunchRefused, NoCapacity, Unavail
 from poolform.provisioners.cloud_run import cleanup, definition
 from poolform.provisioners.cloud_run.launcher import CloudRunLauncher
 from poolform.provisioners.cloud_run.logs import Cursor
-from poolform.provisioners.cloud_run.pace import Pace
 from poolform.provisioners.cloud_run.pool_type import CloudRunPush
 from poolform.provisioners.cloud_run.session import Google
 
@@ -39,7 +38,7 @@ def launcher(pool, owner):
 
 def new_launcher(pool, **more):
     return CloudRunLauncher(
-        Google.of_launcher(pool.settings, None), pool.settings, settle=0.2, **{"reads": 100_000, **more}
+        Google.of_launcher(pool.settings, None), pool.settings, settle=0.2, **{"interval": 0.0, **more}
     )
 
 
@@ -275,7 +274,7 @@ def test_lines_that_come_late_come_and_none_comes_twice(launcher, job, owner):
 
 
 def new_launcher_like(launcher, **more):
-    return CloudRunLauncher(launcher._google, launcher._settings, **{"reads": 100_000, **more})
+    return CloudRunLauncher(launcher._google, launcher._settings, **{"interval": 0.0, **more})
 
 
 def test_a_line_that_is_json_comes_as_json(launcher, job):
@@ -297,11 +296,29 @@ def test_a_cursor_stays_small_however_much_a_job_prints():
     assert len(quiet.seen) == 1
 
 
+def test_the_output_of_many_jobs_is_asked_for_together_and_not_too_often(launcher, job, owner):
+    """Each line reaches the job that printed it; a project may ask sixty times a minute, whoever prints."""
+    handles = [launch(launcher, job(f"for n in range(30): print({number}, n)")) for number in range(6)]
+    for handle in handles:
+        wait(launcher, handle)
+    shared = new_launcher_like(launcher, interval=0.5, settle=0.2)
+    before, began = len(owner.door.seen), time.monotonic()
+    lines, cursors, left = {handle: [] for handle in handles}, dict.fromkeys(handles), set(handles)
+    while left:
+        assert time.monotonic() - began < 30, "the logs were not done"
+        for handle in sorted(left):
+            page = shared.logs(handle, cursors[handle])
+            cursors[handle] = page.cursor
+            lines[handle] += [line.text for line in page.lines]
+            left -= {handle} if page.done else set()
+        time.sleep(0.02)
+    asked = [seen for seen in owner.door.seen[before:] if seen.name == "logging.entries.list"]
+    assert [lines[handle] for handle in handles] == [[f"{number} {n}" for n in range(30)] for number in range(6)]
+    assert len(asked) <= (time.monotonic() - began) / 0.5 + 1
+    assert len(asked) < 3 * len(handles), "they were asked for one by one"
+
+
 def test_cloud_logging_s_quota_delays_lines_and_costs_none(launcher, job, owner):
-    """What is over the limit here is not asked for; what Google refuses all the same is asked for later."""
-    pace = Pace(6)
-    assert [pace.allows(urgent=False) for _ in range(6)] == [True] * 4 + [False] * 2
-    assert [pace.allows(urgent=True) for _ in range(3)] == [True, True, False]
     handle = launch(launcher, job("print('kept')"))
     wait(launcher, handle)
     owner.faults.add(Fault("logging.entries.list", "error", error=THROTTLED))

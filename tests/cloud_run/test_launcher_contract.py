@@ -27,7 +27,7 @@ class TestCloudRunLauncher(LauncherContract):
 
         def launcher():
             google = Google.of_launcher(pool.settings, None)
-            made.append(CloudRunLauncher(google, pool.settings, settle=0.2, reads=100_000))
+            made.append(CloudRunLauncher(google, pool.settings, settle=0.2, interval=0.0))
             return made[-1]
 
         yield launcher

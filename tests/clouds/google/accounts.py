@@ -64,12 +64,16 @@ class Accounts:
     keys: dict[str, Key] = field(default_factory=dict)
     tokens: dict[str, tuple[str, float]] = field(default_factory=dict)
     """Email and end of each access token."""
+    federated: dict[str, str] = field(default_factory=dict)
+    """Subjects of other identity providers by their tokens: https://cloud.google.com/iam/docs/reference/sts/rest"""
     keys_forbidden: bool = False
     lock: Any = field(default_factory=threading.RLock)
 
     def exists(self, email: str) -> bool:
-        return email in self.people or any(
-            item["email"] == email for item in self.cloud.objects().get("google_service_account", {}).values()
+        return (
+            email in self.people
+            or email in self.federated.values()
+            or any(item["email"] == email for item in self.cloud.objects().get("google_service_account", {}).values())
         )
 
     def add_key(self, email: str, token_uri: str) -> tuple[str, dict[str, Any]]:
@@ -95,8 +99,10 @@ class Accounts:
         return token
 
     def exchange(self, assertion: str) -> str:
-        """Take a signed JWT for an access token, as Google's token endpoint does. Raises GoogleError."""
-        return self.issue(self._verified(assertion))
+        """Take a signed JWT, or a word of another identity provider, for an access token. Raises GoogleError."""
+        with self.lock:
+            federated = self.federated.get(assertion)
+        return self.issue(federated or self._verified(assertion))
 
     def caller(self, authorization: str) -> str:
         """Return the email behind a bearer token. Raises GoogleError for one that is unknown, expired or revoked."""
@@ -153,7 +159,7 @@ class Accounts:
 
         try:
             key_id = json.loads(_unpadded(assertion.partition(".")[0]))["kid"]
-        except (KeyError, ValueError, binascii.Error) as exc:
+        except (KeyError, TypeError, ValueError, binascii.Error) as exc:
             raise _invalid("Invalid JWT.") from exc
         with self.lock:
             key = self.keys.get(key_id)

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from clouds.google.wire import Request
 
 _FILTER = re.compile(
-    r'resource\.type="cloud_run_job" AND resource\.labels\.job_name="(?P<job>[^"]+)" AND '
-    r'resource\.labels\.location="(?P<location>[^"]+)" AND logName=\((?P<logs>[^)]+)\) AND '
-    r'timestamp>="(?P<since>[^"]+)"'
+    r'resource\.type="cloud_run_job" AND resource\.labels\.location="(?P<location>[^"]+)" AND '
+    r'logName=\((?P<logs>[^)]+)\) AND timestamp>="(?P<since>[^"]+)" AND \((?P<jobs>\(.+\))\)'
 )
+_JOB = re.compile(r'\(resource\.labels\.job_name="([^"]+)" AND timestamp>="([^"]+)"\)')
 _KNOWN = {"resourceNames", "filter", "orderBy", "pageSize", "pageToken"}
 
 
@@ -72,12 +72,15 @@ class Output:
         if not 0 < body.get("pageSize", 50) <= 1000 or body.get("orderBy") != "timestamp asc":
             raise GoogleError(400, "page_size must be between 1 and 1000")
         since, now = _moment(match["since"]), time.time()
+        jobs = {name: max(since, _moment(at)) for name, at in _JOB.findall(match["jobs"])}
+        if len(body["filter"]) > 20_000 or _JOB.sub("", match["jobs"]).replace(" OR ", ""):
+            raise GoogleError(400, "Unparseable or overlong filter.")
         with self._lock:
             found = [
                 entry for shown, entry in self.entries
-                if shown <= now and entry["resource"]["labels"]["job_name"] == match["job"]
-                and entry["resource"]["labels"]["location"] == match["location"]
-                and f'"{entry["logName"]}"' in match["logs"] and _moment(entry["timestamp"]) >= since
+                if shown <= now and (labels := entry["resource"]["labels"])["location"] == match["location"]
+                and f'"{entry["logName"]}"' in match["logs"] and labels["job_name"] in jobs
+                and _moment(entry["timestamp"]) >= jobs[labels["job_name"]]
             ]  # fmt: skip
         found.sort(key=lambda entry: (entry["timestamp"], entry["insertId"]))
         start = int(body.get("pageToken") or 0)

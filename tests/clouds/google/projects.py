@@ -42,7 +42,9 @@ class Projects:
         return {"constraint": constraint, "booleanPolicy": {"enforced": True} if forbidden else {}}
 
     def who(self, request: Request) -> dict[str, Any]:
-        return {"sub": "1" * 21, "email": request.caller, "email_verified": True}
+        """Who a token is; federated identities have no email."""
+        email = {"email": request.caller, "email_verified": True} if "@" in request.caller else {}
+        return {"sub": "1" * 21, **email}
 
     def access_token(self, request: Request) -> dict[str, Any]:
         """https://cloud.google.com/iam/docs/reference/credentials/rest/v1/projects.serviceAccounts/generateAccessToken"""

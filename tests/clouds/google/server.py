@@ -61,7 +61,7 @@ class Door:
         """Return status and body. Raises HungUp where the connection is to be cut."""
         parts = urlsplit(target)
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
-        if parts.path == "/token":
+        if parts.path in ("/token", "/sts"):
             return self._token(raw)
         name, caller = f"{method} {parts.path}", ""
         try:
@@ -102,7 +102,7 @@ class Door:
     def _token(self, raw: bytes) -> tuple[int, dict[str, Any]]:
         form = dict(parse_qsl(raw.decode()))
         try:
-            token = self._accounts.exchange(form.get("assertion", ""))
+            token = self._accounts.exchange(form.get("assertion") or form.get("subject_token", ""))
         except GoogleError as error:
             return 400, {"error": "invalid_grant", "error_description": error.message}
         return 200, {"access_token": token, "expires_in": 3599, "token_type": "Bearer"}
