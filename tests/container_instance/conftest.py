@@ -28,13 +28,19 @@ def azure(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def providers(azure):
-    """What Terraform has to know to find the stand-ins of its providers, which work in this Azure's imaginary cloud."""
+def stand_ins(azure):
+    """The stand-ins of Terraform's providers, which work in this Azure's imaginary cloud."""
     attached = [Attached(load(name), azure.cloud) for name in ("azurerm", "azuread")]
-    entries = {source: entry for server in attached for source, entry in server.reattach().items()}
-    yield {"TF_REATTACH_PROVIDERS": json.dumps(entries)}
+    yield attached
     for server in attached:
         server.close()
+
+
+@pytest.fixture(scope="session")
+def providers(stand_ins):
+    """What Terraform has to know to find them."""
+    entries = {source: entry for server in stand_ins for source, entry in server.reattach().items()}
+    return {"TF_REATTACH_PROVIDERS": json.dumps(entries)}
 
 
 def become(monkeypatch, environment):

@@ -1,0 +1,223 @@
+"""A pool on Azure Container Instances from the first command to the last, as a person has it."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .person import FLOWS, IMAGE, Person
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.slow
+
+
+@dataclass
+class Story:
+    """What was said and seen at each point."""
+
+    person: Person
+    root: Path
+    before: dict
+    created: object = None
+    declined: object = None
+    again: object = None
+    pool: dict = field(default_factory=dict)
+    runs: dict = field(default_factory=dict)
+    clean: object = None
+    drifted: object = None
+    mended: object = None
+    keyless: object = None
+    rekeyed: object = None
+    rotated: object = None
+    passwords: list = field(default_factory=list)
+    gone: object = None
+    during: dict = field(default_factory=dict)
+    after: dict = field(default_factory=dict)
+    groups: list = field(default_factory=list)
+
+
+@pytest.fixture(scope="module")
+def story(azure, providers, tmp_path_factory):
+    root = tmp_path_factory.mktemp("story")
+    me = Person.at(root, {**azure.environment, **providers}).on_record()
+    azure.groups.images[IMAGE] = FLOWS
+    azure.groups.memory_scale, azure.groups.stop_timeout = 0.1, 1.0
+    told = Story(me, root, azure.cloud.counts())
+    create = ("work-pool", "create", "p", "--type", "azure-container-instance:push", "--provision-infra")
+    told.declined = me(*create, "--set", "credentials=key", expect=3)
+    told.created = me(*create, "--yes", "--set", "credentials=key")
+    told.during = azure.cloud.counts()
+    told.again = me("work-pool", "provision-infra", "p", "--yes")
+    told.pool = me.json("work-pool", "inspect", "p")
+    told.passwords.append(passwords(azure, told))
+    for name in ("greet", "fails", "eats", "sleeps"):
+        me("deploy", f"flows.py:{name}", "--name", "n", "--pool", "p", "--job-variable", f"image={IMAGE}")
+    for name, code in (("greet", 0), ("fails", 5), ("eats", 5)):
+        told.runs[name] = run(me, name, code)
+    told.runs["sleeps"] = cancelled(me, azure)
+    told.groups = azure.groups.names()
+    told.clean = me("work-pool", "drift", "p")
+    registry = next(id_ for id_ in azure.cloud.objects()["azurerm_container_registry"] if told.pool["id"] in id_)
+    azure.cloud.put("azurerm_container_registry", registry, {"admin_enabled": True})
+    told.drifted = me("work-pool", "drift", "p", expect=4)
+    told.mended = me("work-pool", "provision-infra", "p", "--yes")
+    revoke_by_hand(azure, told)
+    told.keyless = me("work-pool", "drift", "p", expect=4)
+    told.rekeyed = me("work-pool", "provision-infra", "p", "--yes")
+    told.passwords.append(passwords(azure, told))
+    told.rotated = me("block", "rotate", told.person.json("work-pool", "inspect", "p")["credential_block"])
+    told.passwords.append(passwords(azure, told))
+    left_running(me, azure)
+    told.gone = me("work-pool", "deprovision", "p", "--yes")
+    told.after = azure.cloud.counts()
+    azure.groups.memory_scale, azure.groups.stop_timeout = 1.0, 30.0
+    return told
+
+
+def application(azure, told):
+    return next(
+        id_ for id_, item in azure.directory.applications().items() if item["display_name"].endswith(told.pool["id"])
+    )
+
+
+def passwords(azure, told):
+    return azure.directory.passwords(application(azure, told))
+
+
+def revoke_by_hand(azure, told):
+    azure.directory._passwords[application(azure, told)].clear()
+
+
+def run(me, name, code):
+    said = me("deployment", "run", f"{name}/n", "--watch", expect=code)
+    found = me.last_run()
+    return {**found, "said": said.stdout + said.stderr, "logs": me("flow-run", "logs", found["id"]).stdout}
+
+
+def running(azure):
+    return [group for group in azure.groups.all if group.container is not None and not group.ended]
+
+
+def cancelled(me, azure):
+    watching = me.start("deployment", "run", "sleeps/n", "--watch")
+    wait(lambda: running(azure))
+    me("flow-run", "cancel", me.last_run()["id"])
+    said = "".join(watching.communicate(timeout=90))
+    return {**me.last_run(), "said": said, "alive": running(azure)}
+
+
+def left_running(me, azure):
+    """Whoever dispatched it is gone, and its job goes on."""
+    watching = me.start("deployment", "run", "sleeps/n", "--watch")
+    wait(lambda: running(azure))
+    watching.kill()
+    watching.communicate()
+
+
+def wait(happened):
+    deadline = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.1)
+
+
+def test_the_plan_says_what_will_be_made_and_who_asks(story):
+    said = story.created.stderr
+    assert "region westeurope" in said
+    told = [
+        "Create a resource group named poolform-p-", "Create a container registry named poolformp",
+        "Create an identity poolform-p-pull-", "Grant the role AcrPull on the registry to that identity",
+        "Create an application registration poolform-p-launcher-", "Create a service principal for that application",
+        "Create a role poolform-p-launcher-", "Grant that role to whoever launches jobs",
+        "Create a key for the pool's launcher", "Create the credentials block",
+    ]  # fmt: skip
+    at = [said.index(sentence) for sentence in told]
+    assert at == sorted(at)
+    assert "successfully provisioned" in said
+
+
+def test_declining_leaves_nothing(story):
+    assert "--yes" in story.declined.stderr
+
+
+def test_a_second_time_there_is_nothing_to_do_and_no_second_secret(story):
+    assert [len(keys) for keys in story.passwords] == [1, 1, 1]
+
+
+def test_the_pool_is_ready_with_everything_that_a_job_needs(story):
+    assert story.pool["state"] == "ready"
+    assert story.pool["image_namespace"] == f"poolformp{story.pool['id']}.azurecr.io"
+    assert story.during["azurerm_role_assignment"] == story.before.get("azurerm_role_assignment", 0) + 2
+
+
+def test_a_flow_completes_with_its_output(story):
+    assert story.runs["greet"]["state"] == "completed"
+    assert "hello world" in story.runs["greet"]["logs"]
+
+
+def test_a_flow_that_raises_has_failed(story):
+    assert story.runs["fails"]["state"] == "failed"
+    assert "the data is not there" in story.runs["fails"]["logs"]
+
+
+def test_a_flow_out_of_memory_has_crashed_and_says_so(story):
+    assert story.runs["eats"]["state"] == "crashed"
+    assert "ran out of memory: it had 1 GB" in story.runs["eats"]["said"]
+
+
+def test_a_flow_that_is_cancelled_leaves_no_job(story):
+    assert story.runs["sleeps"]["state"] == "cancelled"
+    assert story.runs["sleeps"]["alive"] == []
+
+
+def test_no_container_group_stays_once_its_output_is_stored(story):
+    assert story.groups == []
+
+
+def test_drift_is_none_until_somebody_changes_something_by_hand(story):
+    assert story.clean.returncode == 0
+    said = story.drifted.stdout + story.drifted.stderr
+    assert "admin_enabled" in said
+    assert "container registry" in said
+    assert "successfully provisioned" in story.mended.stderr
+
+
+def test_a_secret_that_somebody_revoked_is_noticed_and_made_anew(story):
+    assert "AADSTS7000215" in story.keyless.stdout + story.keyless.stderr
+    assert "Create a key for the pool's launcher" in story.rekeyed.stderr
+    assert len({key for keys in story.passwords for key in keys}) == 3, "made, made anew, rotated"
+
+
+def test_deprovisioning_ends_what_still_runs_and_leaves_nothing(story, azure):
+    assert story.after == story.before
+    assert running(azure) == []
+
+
+def test_what_programs_read_is_json_and_nothing_else(story):
+    found = story.person.json("flow-run", "ls", "--limit", "10")
+    assert [run["state"] for run in found][-4:] == ["cancelled", "crashed", "failed", "completed"]
+    types = story.person.json("work-pool", "types")
+    assert {"azure-container-instance", "azure-container-instance:push"} <= {item["type"] for item in types}
+
+
+def test_no_secret_is_written_anywhere_in_clear(story, azure):
+    """Not in the database, a state, a plan, a log, a rendered file, on a command line, or on the screen."""
+    files = [path for path in story.root.rglob("*") if path.is_file()]
+    assert any(path.name == "argv" for path in files)
+    assert sum(path.name.startswith("plan.") for path in files) >= 3
+    assert len(azure.directory.minted) >= 3
+    for secret in azure.directory.minted:
+        assert len(secret) > 20
+        for path in files:
+            assert secret.encode() not in path.read_bytes(), path
+        assert all(secret not in said for said in story.person.said)
+        # Whoever logs in with it shows it to the login page, and to nobody else.
+        carrying = {request.api for request in azure.requests if secret.encode() in request.body}
+        assert carrying <= {"login"}
+        assert not any(secret in json.dumps(request.query) + request.path for request in azure.requests)
