@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-NAMES = ("cli_start", "provision", "process_pool", "dispatch", "schedules", "many_workers", "scale", "storm")
+NAMES = ("cli_start", "provision", "process_pool", "managed", "dispatch", "schedules", "many_workers", "scale", "storm")
 
 
 def main() -> None:

@@ -26,9 +26,12 @@ from poolform.provisioners.process.strings import STRING_LIMIT, check_string
 from poolform.provisioners.process.wrapper import SCRIPT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from poolform.core.runs.launchers import Job, Json
+
+    Inherited = Callable[[], Mapping[str, str]]
+    Scratch = Callable[[str], Path]
 
 GRACE = 30.0
 """Seconds between asking a job to stop and killing it."""
@@ -45,15 +48,23 @@ _ASK_AGAIN = 1.0
 
 
 class ProcessLauncher(Launcher):
-    """Starts jobs below one folder. A job's handle is its key."""
+    """Starts jobs below one folder. A job's handle is its key.
+
+    `inherited` gives the environment that jobs start from, the dispatcher's own where it is not given; `scratch` the
+    folder, by a job's key, that a job starts in and may write to, its folder of files where it is not given.
+    """
 
     remembers: ClassVar[timedelta] = timedelta.max
     secrets: ClassVar[Literal["native", "plain", "none"]] = "plain"
     payload_limit: ClassVar[int | None] = STRING_LIMIT  # the parameters, one string, may be nearly all of a payload
 
-    def __init__(self, folder: Path, *, grace: float = GRACE) -> None:
+    def __init__(
+        self, folder: Path, *, grace: float = GRACE, inherited: Inherited | None = None, scratch: Scratch | None = None
+    ) -> None:
         self.folder = folder
         self.grace = grace
+        self._inherited = inherited or dispatchers_environment
+        self._scratch = scratch or (lambda key: self._job(key).path)
         self._children: dict[str, subprocess.Popen[bytes]] = {}  # wrappers of ours, until their jobs are removed
 
     def runtime_command(self) -> tuple[str, ...]:
@@ -62,7 +73,7 @@ class ProcessLauncher(Launcher):
 
     def launch(self, job: Job) -> str:
         """Start the job's wrapper, unless one has claimed the job already."""
-        command, env, cwd = _request(job)
+        command, env, cwd = _request(job, self._inherited())
         folder = self._job(job.key)
         if self._started(folder):
             self._watch(job.key)
@@ -71,8 +82,9 @@ class ProcessLauncher(Launcher):
             folder.make()
             if not job.configuration.get("stream_output", True):
                 folder.note("quiet")
-            env["POOLFORM_SCRATCH"] = str(folder.path)  # code that the job fetches goes with the folder
-            self._spawn(folder, command, env, cwd or folder.path)
+            scratch = self._scratch(job.key)
+            env["POOLFORM_SCRATCH"] = str(scratch)  # code that the job fetches goes with the folder
+            self._spawn(folder, command, env, cwd or scratch)
         except OSError as exc:
             raise _refusal(exc) from exc
         self._watch(job.key)
@@ -227,12 +239,15 @@ class ProcessLauncher(Launcher):
         """Stop noticing."""
 
 
-def _request(job: Job) -> tuple[list[str], dict[str, str], Path | None]:
+def dispatchers_environment() -> dict[str, str]:
+    """Return what jobs inherit of this process's environment."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)}
+
+
+def _request(job: Job, inherited: Mapping[str, str]) -> tuple[list[str], dict[str, str], Path | None]:
     """Return command, environment and working directory. Raises LaunchRefused for what cannot be run here."""
     unset = {name for name, value in (job.configuration.get("env") or {}).items() if value is None}
-    env = {
-        name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED) and name not in unset
-    }
+    env = {name: value for name, value in inherited.items() if name not in unset}
     own = {**job.env, **job.secrets}
     for name, value in own.items():
         if not _ENV_NAME.fullmatch(name):  # the shell would drop it without a word

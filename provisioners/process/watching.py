@@ -13,19 +13,24 @@ from poolform.provisioners.process.launcher import GRACE, ProcessLauncher
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from poolform.provisioners.process.launcher import Inherited, Scratch
 
-def process_launcher(folder: Path, *, grace: float = GRACE) -> ProcessLauncher:
+
+def process_launcher(
+    folder: Path, *, grace: float = GRACE, inherited: Inherited | None = None, scratch: Scratch | None = None
+) -> ProcessLauncher:
     """Return a launcher for the jobs below `folder`: one that notifies where this system has pidfds (Linux 5.3)."""
-    if sys.platform == "linux" and _has_pidfds():
-        return NotifyingProcessLauncher(folder, grace=grace)
-    return ProcessLauncher(folder, grace=grace)
+    kind = NotifyingProcessLauncher if sys.platform == "linux" and _has_pidfds() else ProcessLauncher
+    return kind(folder, grace=grace, inherited=inherited, scratch=scratch)
 
 
 class NotifyingProcessLauncher(ProcessLauncher):
     """A ProcessLauncher that can be waited for."""
 
-    def __init__(self, folder: Path, *, grace: float = GRACE) -> None:
-        super().__init__(folder, grace=grace)
+    def __init__(
+        self, folder: Path, *, grace: float = GRACE, inherited: Inherited | None = None, scratch: Scratch | None = None
+    ) -> None:
+        super().__init__(folder, grace=grace, inherited=inherited, scratch=scratch)
         self._epoll = select.epoll()
         self._pidfds: dict[str, tuple[int, int]] = {}  # handle → pid, pidfd
 

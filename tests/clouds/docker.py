@@ -15,6 +15,7 @@ import pytest
 
 BASE_VARIABLE = "POOLFORM_TESTS_BASE_IMAGE"
 """Names an image with `python` in it, of this machine's engine; else one is made of the host's debootstrap."""
+_NAMED = os.environ.get(BASE_VARIABLE)  # before a test's own home takes every POOLFORM_ variable away
 USER, PASSWORD = "pusher", "s3cret-registry"
 HASH = "$2y$05$kC7iQWyMFFUGpQ1.nQI3xuLs2gT/J5lFXOZF6MEDY5UvCJK457LpC"  # of PASSWORD, by `htpasswd -B`
 
@@ -52,7 +53,7 @@ def engine():
 @pytest.fixture(scope="session")
 def base_image(engine):
     """An image with a `python` in it."""
-    name = os.environ.get(BASE_VARIABLE)
+    name = _NAMED
     if not name:
         pytest.skip(f"{BASE_VARIABLE} names no image to build on")
     if not docker("image", "ls", "-q", name).strip():
