@@ -78,8 +78,8 @@ def _test(google: session.Google, project: str, permissions: Sequence[str]) -> I
             )
         except (Forbidden, NotFound) as exc:
             if _is_disabled(exc):
-                hint = f"gcloud services enable cloudresourcemanager.googleapis.com --project {project}"
-                yield Finding("permissions", "unknown", "the Cloud Resource Manager API is not active yet", hint)
+                way = f"gcloud services enable cloudresourcemanager.googleapis.com --project {project}"
+                yield Finding("permissions", "unknown", f"the Cloud Resource Manager API is not active: {way}")
                 return
             known = projects()
             others = f"You can see: {', '.join(known[:12])}." if known else "Check its id, and who you are."

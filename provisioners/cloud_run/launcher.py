@@ -59,22 +59,13 @@ class CloudRunLauncher(Launcher):
 
     def launch(self, job: Job) -> str:
         """Make and start `job`; replaying it starts nothing, and returns the same handle."""
-        from google.api_core.exceptions import Conflict, TooManyRequests
-
         request = job.request or self.prepare(job)
         handle = f"{self._parent}/jobs/{request['job_id']}"
         body = _parsed(request["job"])
         try:
             with _asking("launching", refusing=True):
                 self._put_secrets(request["secrets"], job)
-                try:
-                    self._google.run("Jobs").create_job(
-                        request={"parent": self._parent, "job_id": request["job_id"], "job": body}, **_CALL
-                    )
-                except Conflict:
-                    pass  # launched before
-                except TooManyRequests as exc:
-                    raise NoCapacity(session.error_text(exc)) from exc
+                self._create(handle, body)
         except LaunchRefused:
             self._drop_secrets(request["secrets"].values())
             raise
@@ -139,6 +130,21 @@ class CloudRunLauncher(Launcher):
     def close(self) -> None:
         """Close connections to Google."""
         self._google.close()
+
+    def _create(self, handle: str, body: Any) -> None:
+        """Make a job, which starts it. There already is fine: it was launched before."""
+        from google.api_core.exceptions import Conflict, TooManyRequests
+
+        try:
+            asked = {"parent": self._parent, "job_id": handle.rsplit("/", 1)[-1], "job": body}
+            operation = self._google.run("Jobs").create_job(request=asked, **_CALL).operation
+        except Conflict:
+            return
+        except TooManyRequests as exc:
+            raise NoCapacity(session.error_text(exc)) from exc
+        if operation.HasField("error"):  # refused after all, and at once
+            remove_job(self._google, self._settings["project"], handle)
+            raise LaunchRefused(f"launching: {operation.error.message}")
 
     def _put_secrets(self, names: Mapping[str, str], job: Job) -> None:
         settings, values = self._settings, {name: job.secrets[variable] for variable, name in names.items()}

@@ -191,7 +191,7 @@ def sentences(doing: str) -> Iterator[None]:
     """Turn what Google's libraries raise while `doing` something into a PoolformError that a person can act on."""
     _require_libraries()
     from google.api_core.exceptions import Forbidden, GoogleAPICallError, Unauthenticated, Unauthorized
-    from google.auth.exceptions import GoogleAuthError
+    from google.auth.exceptions import GoogleAuthError, TransportError
     from requests import RequestException
 
     try:
@@ -203,17 +203,23 @@ def sentences(doing: str) -> Iterator[None]:
         raise PoolformError(f"{doing} failed: {error_text(exc)}", hint=hint) from exc
     except GoogleAPICallError as exc:
         raise PoolformError(f"{doing} failed: {error_text(exc)}") from exc
-    except GoogleAuthError as exc:
-        raise PoolformError(f"{doing} failed: {error_text(exc)}", hint=_LOG_IN) from exc
-    except RequestException as exc:
+    except (TransportError, RequestException) as exc:
         raise PoolformError(
             f"{doing} failed: Google cannot be reached: {type(exc).__name__}.", hint="Check the network, and proxies."
         ) from exc
+    except GoogleAuthError as exc:
+        raise PoolformError(f"{doing} failed: {error_text(exc)}", hint=_LOG_IN) from exc
 
 
 def error_text(exc: BaseException) -> str:
     """Return what Google said, on one line, without the method and URL that its library puts before it."""
-    text = re.sub(r"^[A-Z]+ https?://\S+: ", "", str(getattr(exc, "message", "") or exc))
+    said, *more = exc.args or ("",)
+    text = re.sub(r"^[A-Z]+ https?://\S+: ", "", str(getattr(exc, "message", "") or said))
+    for detail in more:  # google-auth hands on the answer to its own request
+        try:
+            text += f": {json.loads(detail)['error']['message']}"
+        except (KeyError, TypeError, ValueError):
+            continue
     return " ".join(text.split()).rstrip(".") or type(exc).__name__
 
 

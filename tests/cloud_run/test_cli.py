@@ -50,6 +50,8 @@ class Story:
     mended: object = None
     keyless: object = None
     rekeyed: object = None
+    rotated: object = None
+    usable: object = None
     keys: list = field(default_factory=list)
     gone: object = None
     during: dict = field(default_factory=dict)
@@ -84,6 +86,10 @@ def story(lab, tmp_path_factory):
     told.rekeyed = me("work-pool", "provision-infra", "p", "--yes")
     told.keys = google.inventory()["keys"]
     told.secrets += private_keys(root, me)
+    told.rotated = me("block", "rotate", "gcp-credentials/p-credentials")
+    told.keys += google.inventory()["keys"]
+    told.secrets += private_keys(root, me)
+    told.usable = me("work-pool", "drift", "p")
     told.gone = me("work-pool", "deprovision", "p", "--yes")
     told.after = google.inventory()
     return told
@@ -196,8 +202,13 @@ def test_a_key_that_somebody_revoked_is_noticed_and_made_anew(story):
     assert story.keyless.returncode == 4
     assert "Invalid JWT Signature" in story.keyless.stdout + story.keyless.stderr
     assert "Create a key for the pool's launcher" in story.rekeyed.stderr
-    assert len(story.keys) == 1
-    assert len(set(story.secrets)) == 2
+
+
+def test_a_key_is_rotated_and_the_new_one_works(story):
+    assert "has a new key; the old one is revoked" in story.rotated.stderr
+    assert len(set(story.keys)) == 2, "one of provisioning again, one of rotating"
+    assert len(set(story.secrets)) == 3
+    assert story.usable.returncode == 0
 
 
 def test_nothing_of_ours_is_left_in_the_project(story):

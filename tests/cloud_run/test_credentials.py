@@ -6,7 +6,7 @@ import json
 
 import pytest
 from clouds.google import PROJECT, Fault
-from clouds.google.wire import BUSY, THROTTLED
+from clouds.google.wire import BUSY, THROTTLED, GoogleError
 
 from poolform.core.errors import PoolformError, PreflightFailed
 from poolform.core.pools.contract import Connection, Credential
@@ -138,6 +138,26 @@ def test_what_cannot_be_asked_is_unknown_not_missing(owner):
     assert "currently unavailable" in only.message
 
 
+def test_an_api_that_is_not_active_is_named_with_how_to_activate_it(owner):
+    """As on a new project: Resource Manager itself cannot be asked then."""
+    message = "Cloud Resource Manager API has not been used in project 1 before or it is disabled."
+    error = GoogleError(403, message, reason="SERVICE_DISABLED")
+    owner.faults.add(Fault("cloudresourcemanager.projects.testIamPermissions", "error", error=error))
+    (only,) = CloudRunPush().preflight(DEFAULT, TYPES)
+    assert only.verdict == "unknown"
+    assert only.message.endswith(f"gcloud services enable cloudresourcemanager.googleapis.com --project {PROJECT}")
+
+
+def test_no_way_to_google_is_said_to_be_none(owner, lab, monkeypatch, tmp_path):
+    info = json.loads((lab.folder / f"{OWNER}.json").read_text())
+    unreachable = tmp_path / "unreachable.json"
+    unreachable.write_text(json.dumps({**info, "token_uri": "http://127.0.0.1:9/token"}))
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(unreachable))
+    with pytest.raises(PoolformError, match=r"Asking Google who you are failed: Google cannot be reached") as failed:
+        CloudRunPush().identity(DEFAULT)
+    assert failed.value.hint == "Check the network, and proxies."
+
+
 def test_projects_to_choose_from_are_those_that_the_caller_can_see(owner, monkeypatch):
     assert list(CloudRunPush().suggestions("project")) == [PROJECT]
     assert list(CloudRunPush().suggestions("region")) == []
@@ -200,7 +220,7 @@ def test_a_minted_key_works_until_it_is_revoked(key, keyed):
     assert list(keys.issued(keyed)) == []
     refused = access.authenticate(keyed, key)
     assert refused.verdict == "missing"
-    assert "Invalid JWT Signature" in refused.message
+    assert refused.message == "invalid_grant: Invalid JWT Signature"
     assert "work-pool provision-infra" in refused.hint
 
 
@@ -252,7 +272,8 @@ def test_who_provisioned_may_act_as_the_launcher_and_a_stranger_may_not(pool, ow
     caller({"run.jobs.create", "run.jobs.list"}, "stranger")
     refused = access.authenticate(pool, None)
     assert refused.verdict == "missing"
-    assert "iam.serviceAccounts.getAccessToken" in refused.message
+    assert refused.message.startswith("Unable to acquire impersonated credentials: Permission 'iam.serviceAccounts.")
+    assert "getAccessToken' denied" in refused.message
 
 
 def test_drift_names_the_right_that_the_launcher_has_lost(pool, owner, lab):

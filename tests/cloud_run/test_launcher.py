@@ -19,6 +19,7 @@ from poolform.provisioners.cloud_run.launcher import CloudRunLauncher
 from poolform.provisioners.cloud_run.logs import Cursor
 from poolform.provisioners.cloud_run.pool_type import CloudRunPush
 from poolform.provisioners.cloud_run.session import Google
+from poolform.provisioners.cloud_run.status import status_of
 
 from .conftest import REGION
 
@@ -233,6 +234,43 @@ def test_an_image_that_is_not_there_is_named(launcher, job, owner):
     status = wait(launcher, launch(launcher, job(image="nowhere/nothing:1")))
     assert status.exit_code is None
     assert status.reason == "the image cannot be pulled: Image 'nowhere/nothing:1' not found."
+
+
+def test_what_the_operation_refuses_is_refused_and_leaves_nothing(launcher, job, owner):
+    owner.jobs.refused_images.add("not/allowed:1")
+    with pytest.raises(LaunchRefused, match="The image is not authorised by policy"):
+        launch(launcher, job(image="not/allowed:1", secrets={"TOKEN": "hush"}))
+    assert (owner.jobs.jobs, owner.vault.secrets) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        (
+            "Memory limit of 512 MiB exceeded with 516 MiB used. Consider …",
+            "ran out of memory: it had 512Mi; give it more",
+        ),
+        (
+            "The configured timeout was reached.",
+            "Cloud Run stopped it after 600 s; the job variable timeout allows more",
+        ),
+        ("Image 'gcr.io/p/i' not found.", "the image cannot be pulled: Image 'gcr.io/p/i' not found."),
+        ("Quota exceeded for running executions", "no capacity: Quota exceeded for running executions"),
+        ("VPC network was not found", "VPC network was not found"),
+        ("The container exited with an error.", None),
+    ],
+)
+def test_what_google_says_of_a_job_that_never_ran_is_said_in_words(message, said):
+    from google.cloud import run_v2
+
+    container = {"image": "i", "resources": {"limits": {"memory": "512Mi"}}}
+    condition = {"state": "CONDITION_FAILED", "message": message}
+    template = {"template": {"containers": [container], "timeout": "600s"}}
+    found = status_of(
+        run_v2.Job.from_json(json.dumps({"template": template, "terminalCondition": condition})), lambda: None
+    )
+    assert (found.state, found.exit_code) == ("exited", None)
+    assert found.reason == said or found.reason.startswith(said)
 
 
 def test_an_image_in_the_pools_repository_may_be_read_by_its_launcher(launcher, job, pool, owner):

@@ -42,6 +42,8 @@ class Jobs:
     vault: Vault
     images: dict[str, Path] = field(default_factory=dict)
     missing_images: set[str] = field(default_factory=set)
+    refused_images: set[str] = field(default_factory=set)
+    """Those whose job is refused by the operation that creating it is, and not by its condition."""
     memory_scale: float = 1.0
     stop_timeout: float = 10.0
     start_delay: float = 0.0
@@ -78,8 +80,15 @@ class Jobs:
                 "executionCount": 0,
             }
             self.jobs[name] = job
+        operation = {"name": f"projects/{project}/locations/{location}/operations/{uuid.uuid4()}"}
+        if task["containers"][0]["image"] in self.refused_images:
+            return {
+                **operation,
+                "done": True,
+                "error": {"code": 9, "message": "The image is not authorised by policy."},
+            }
         self._start(job, job_id, location, task)
-        return {"name": f"projects/{project}/locations/{location}/operations/{uuid.uuid4()}"}
+        return operation
 
     def get(self, request: Request) -> dict[str, Any]:
         with self._lock:

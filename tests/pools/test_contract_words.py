@@ -1,0 +1,78 @@
+"""What pool types may say of themselves: phrases of single resources, values to choose from, how patient to be."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from poolform.core.errors import InvalidValues, PoolformError
+from poolform.core.pools import credentials, variables
+from poolform.core.pools.contract import Connection, Finding, PoolType, Variables
+from poolform.core.pools.proposal import plan_sentences
+from poolform.core.terraform.plan import Change, Plan
+
+
+class LabVariables(Variables):
+    project: str
+    region: str = "eu-1"
+
+
+class Lab(PoolType):
+    slug = "lab"
+    title = "Lab"
+    variables = LabVariables
+
+    def __init__(self, *verdicts):
+        self.verdicts = list(verdicts)
+
+    def launcher(self, connection, credential):
+        raise AssertionError
+
+    def suggestions(self, variable):
+        return [f"lab-{number}" for number in range(14)] if variable == "project" else []
+
+    def authenticate(self, connection, credential):
+        return Finding("key", self.verdicts.pop(0), "not known yet")
+
+
+def change(address, action="create", **after):
+    type_, _, name = address.partition(".")
+    return Change(address, type_, name.partition("[")[0], action, None, after)
+
+
+def test_a_resource_may_have_a_phrase_of_its_own_and_plans_are_told_in_their_order():
+    nouns = {
+        "lab_api.run": "activate the Run API", "lab_bench": "a bench {name}", "lab_grant": "grant {role}",
+        "lab_grant.all": "grant everybody {role}",
+    }  # fmt: skip
+    changes = (
+        change("lab_bench.a", name="b1"), change('lab_grant.all["x"]', role="reader"),
+        change("lab_grant.one", role="owner"), change("lab_api.run"), change("lab_shelf.z"),
+        change("lab_bench.b", "destroy"),
+    )  # fmt: skip
+    plan = Plan(changes, drift=(), kept=0, outputs_change=False, engine_version="1.11.0", digest="")
+    assert [sentence.text for sentence in plan_sentences(plan, nouns)] == [
+        "Activate the Run API", "Create a bench b1", "Destroy a bench (known after apply)", "Grant owner",
+        "Grant everybody reader", "Create a shelf (lab_shelf.z)",
+    ]  # fmt: skip
+
+
+def test_a_required_variable_that_nobody_gave_comes_with_values_to_choose_from():
+    asked = []
+    given = variables.ask("project", Lab(), lambda question: asked.append(question) or "lab-3")
+    assert given.value == "lab-3"
+    assert asked == [f"project, such as {', '.join(f'lab-{number}' for number in range(12))} and 2 more"]
+    with pytest.raises(InvalidValues) as refused:
+        variables.validate(Lab(), {})
+    assert refused.value.hint.startswith("Known for project: lab-0, lab-1, ")
+    with pytest.raises(InvalidValues) as refused:
+        variables.validate(Lab(), {"project": variables.Given("p", "--set"), "x": variables.Given("y", "--set")})
+    assert "Known for" not in refused.value.hint
+
+
+def test_a_credential_is_waited_for_as_long_as_the_pool_type_says(monkeypatch):
+    credentials.wait_until_accepted(Lab("missing", "missing", "allowed"), Connection(), None)
+    monkeypatch.setattr(Lab, "patience", timedelta(0))
+    with pytest.raises(PoolformError, match="does not work: not known yet"):
+        credentials.wait_until_accepted(Lab("missing", "allowed"), Connection(), None)
