@@ -72,9 +72,11 @@ def _resources(access: Access, group: str, pool_id: str) -> Iterator[Orphan]:
 
 
 def _launcher_role(access: Access, variables: ContainerInstanceVariables, group: str, pool_id: str) -> Iterator[Orphan]:
-    definition = f"{group}/providers/Microsoft.Authorization/roleDefinitions/{_named(f'poolform:{pool_id}:launcher')}"
-    if _exists(access, definition):
-        yield Orphan("azurerm_role_definition.launcher", f"{definition}|{group}")
+    definition = f"providers/Microsoft.Authorization/roleDefinitions/{_named(f'poolform:{pool_id}:launcher')}"
+    if _exists(access, f"{group}/{definition}"):
+        # Azure calls a role by its subscription, wherever it was defined.
+        import_id = f"/subscriptions/{variables.subscription_id}/{definition}|{group}"
+        yield Orphan("azurerm_role_definition.launcher", import_id)
     scopes = {
         "group": group,
         "subnet": variables.subnet_id,

@@ -13,6 +13,8 @@ NETWORKS = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/networks/providers"
 SUBNET = f"{NETWORKS}/Microsoft.Network/virtualNetworks/n/subnets/jobs"
 WORKSPACE = f"{NETWORKS}/Microsoft.OperationalInsights/workspaces/logs"
 IDENTITY = f"{NETWORKS}/Microsoft.ManagedIdentity/userAssignedIdentities/reader"
+# Nothing says that a network is in the pool's own subscription.
+FOREIGN_SUBNET = SUBNET.replace(SUBSCRIPTION, "99999999-9999-4999-a999-999999999999")
 PLACE = {"subscription_id": SUBSCRIPTION, "location": "westeurope"}
 
 
@@ -23,7 +25,7 @@ class TestModule(PoolTypeContract):
         {**PLACE, "tags": {"team": "data"}, "registry_sku": "Premium"},
         {**PLACE, "launcher_principal_ids": PEOPLE, "resource_group_name": "theirs"},
         {
-            **PLACE, "credentials": "key", "subnet_id": SUBNET, "log_analytics_workspace_id": WORKSPACE,
+            **PLACE, "credentials": "key", "subnet_id": FOREIGN_SUBNET, "log_analytics_workspace_id": WORKSPACE,
             "job_identity_ids": [IDENTITY],
         },
     )  # fmt: skip

@@ -55,10 +55,15 @@ def _named_id(*salt: str) -> Any:
     return lambda given: uuid(*salt, given.get("resource_group_name"), given["name"])
 
 
+def _subscription(scope: str) -> str:
+    """Return the id of the subscription that a scope is in."""
+    return "/".join(scope.split("/")[:3])
+
+
 def _role_assignment(given: Attributes, _objects: Objects) -> Attributes:
     role = given.get("role_definition_id") or given.get("role_definition_name")
     name = given.get("name") or uuid(given["scope"], given["principal_id"], role)
-    definition = f"/subscriptions/{SUBSCRIPTION}/providers/Microsoft.Authorization/roleDefinitions/{uuid(role)}"
+    definition = f"{_subscription(given['scope'])}/providers/Microsoft.Authorization/roleDefinitions/{uuid(role)}"
     return {
         "id": f"{given['scope']}/providers/Microsoft.Authorization/roleAssignments/{name}",
         "name": name,
@@ -68,9 +73,22 @@ def _role_assignment(given: Attributes, _objects: Objects) -> Attributes:
     }
 
 
+def _settling_role(given: Attributes, _objects: Objects) -> str | None:
+    """Refuse a role by a name that Azure does not answer with.
+
+    It would take it, and every plan afterwards would replace the assignment: roles are named by the subscription that
+    they are assigned in. https://github.com/hashicorp/terraform-provider-azurerm/issues/8764
+    """
+    role, wanted = given["role_definition_id"], f"{_subscription(given['scope'])}/providers/"
+    if role.lower().startswith(wanted.lower()):
+        return None
+    return f"role_definition_id {role} would come back as {wanted}…, and replace the assignment with every plan"
+
+
 def _role_definition(given: Attributes, _objects: Objects) -> Attributes:
     name = given.get("role_definition_id") or uuid(given["scope"], given["name"])
-    resource_id = f"{given['scope']}/providers/Microsoft.Authorization/roleDefinitions/{name}"
+    # By its subscription, though its scope is a resource group.
+    resource_id = f"{_subscription(given['scope'])}/providers/Microsoft.Authorization/roleDefinitions/{name}"
     return {
         "id": f"{resource_id}|{given['scope']}",
         "role_definition_id": name,
@@ -150,8 +168,17 @@ BEHAVIOUR = Behaviour(
         "azurerm_federated_identity_credential": _below("user_assigned_identity_id", "federatedIdentityCredentials"),
         "azurerm_role_assignment": Resource(
             _role_assignment,
-            force_new="all",
+            force_new=(
+                "name",
+                "scope",
+                "principal_id",
+                "principal_type",
+                "role_definition_id",
+                "role_definition_name",
+                "delegated_managed_identity_resource_id",
+            ),
             unique=("scope", "principal_id", "role_definition_id"),
+            requires=_settling_role,
             conflict="unexpected status 409 (409 Conflict) with error: RoleAssignmentExists: The role assignment"
             " already exists.",
         ),

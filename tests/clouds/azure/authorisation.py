@@ -45,12 +45,10 @@ class Roles:
 
     def _made(self) -> list[Assignment]:
         objects = self._cloud.objects()
-        definitions = {
-            item["role_definition_resource_id"]: item for item in objects.get("azurerm_role_definition", {}).values()
-        }
+        definitions = {item["role_definition_id"]: item for item in objects.get("azurerm_role_definition", {}).values()}
         found = []
         for item in objects.get("azurerm_role_assignment", {}).values():
-            definition = definitions.get(item["role_definition_id"])
+            definition = definitions.get(item["role_definition_id"].rsplit("/", 1)[-1])
             actions: Any = BUILT_IN.get(item["role_definition_name"], ())
             if definition is not None:
                 assert any(item["scope"].lower().startswith(at.lower()) for at in definition["assignable_scopes"]), item

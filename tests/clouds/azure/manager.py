@@ -173,9 +173,11 @@ class Manager:
 
     def _by_id(self, path: str, what: str) -> Response:
         kind = {"assignment": "azurerm_role_assignment", "definition": "azurerm_role_definition"}[what]
-        for id_, item in self._cloud.objects().get(kind, {}).items():
-            if id_.partition("|")[0].lower() == path.lower():
-                return Response(200, {"id": path, "name": item["name"]})
+        scope, _, name = path.partition(f"/providers/Microsoft.Authorization/role{what.title()}s/")
+        for item in self._cloud.objects().get(kind, {}).values():
+            own = item["role_definition_id"] if what == "definition" else item["name"]
+            if own == name and item["scope"].lower() == scope.lower():
+                return Response(200, {"id": path, "name": name})
         raise AzureError(404, f"Role{what.title()}DoesNotExist", f"The role {what} '{path}' is not found.")
 
     def _require_registered(self, provider: str) -> None:
