@@ -45,7 +45,7 @@ def pytest_collection_modifyitems(items):
     for item in items:
         definitions = [found[-1] for found in item._fixtureinfo.name2fixturedefs.values()]
         if any(definition.scope in ("module", "class") for definition in definitions):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+            item.add_marker(pytest.mark.xdist_group(f"{item.path.parent.name}/{item.path.stem}"))
     items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
 
 

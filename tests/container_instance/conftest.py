@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
@@ -77,22 +78,28 @@ def provision(folder, pool_id="ab12cd34", **variables):
 
 
 @pytest.fixture(scope="session")
-def session_environment(azure, providers, tmp_path_factory):
-    """An environment for fixtures that outlive a test."""
+def as_owner(azure, providers, tmp_path_factory):
+    """For fixtures that outlive a test: a context in which this process is the owner, and a folder to provision in."""
     root = tmp_path_factory.mktemp("session")
     (root / "terraform.rc").touch()
-    with pytest.MonkeyPatch.context() as patch:
-        become(patch, {**azure.environment, **providers})
-        patch.setenv("POOLFORM_HOME", str(root / "home"))
-        patch.setenv("TF_CLI_CONFIG_FILE", str(root / "terraform.rc"))
-        patch.setenv("CHECKPOINT_DISABLE", "1")
-        yield root
+
+    @contextmanager
+    def owning():
+        with pytest.MonkeyPatch.context() as patch:
+            become(patch, {**azure.environment, **providers})
+            patch.setenv("POOLFORM_HOME", str(root / "home"))
+            patch.setenv("TF_CLI_CONFIG_FILE", str(root / "terraform.rc"))
+            patch.setenv("CHECKPOINT_DISABLE", "1")
+            yield root
+
+    return owning
 
 
 @pytest.fixture(scope="session")
-def pool(session_environment, azure):
+def pool(as_owner):
     """One pool whose launcher has a secret, for all tests that only use it: its connection and its credential."""
     pool_type = ContainerInstancePush()
-    made = provision(session_environment / "pool", credentials="key")
-    credential = pool_type.mint(made.variables, made.connection)
+    with as_owner() as root:
+        made = provision(root / "pool", credentials="key")
+        credential = pool_type.mint(made.variables, made.connection)
     return SimpleNamespace(**vars(made), credential=credential, settings=made.connection.settings)

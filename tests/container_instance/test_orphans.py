@@ -21,11 +21,12 @@ def found(variables, pool_id, known=()):
 
 
 @pytest.fixture(scope="module")
-def pools(session_environment):
+def pools(as_owner):
     """Two pools, and what is in the state of each: addresses and import ids as they should be found."""
     made = {}
     for pool_id, variables in (("aaaaaaaa", FULL), ("bbbbbbbb", {"launcher_principal_ids": PEOPLE})):
-        pool = provision(session_environment / pool_id, pool_id, **variables)
+        with as_owner() as root:
+            pool = provision(root / pool_id, pool_id, **variables)
         made[pool_id] = {address: attributes["id"] for address, _, attributes in pool.trial.state()}
     return made
 
