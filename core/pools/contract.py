@@ -164,8 +164,9 @@ class PoolType(ABC):
     `templates` is a folder with `main.tf.j2` and `outputs.tf.j2` (any other `*.tf.j2` too), or None for a pool without
     resources, whose `outputs` must then be fillable from nothing. `nouns` gives each resource type a phrase for plans,
     such as "cluster {name}", whose placeholders are attributes of the resource; `TYPE.NAME` gives one resource of the
-    module a phrase of its own. Plans are told in the order of `nouns`. Of `providers`, by their names in the module, a
-    pool requires those that its rendered module uses.
+    module a phrase of its own. A phrase may begin with its own verb: activate, activate-for-good (for what a destroy
+    only lets go of), attach, grant. Plans are told in the order of `nouns`. Of `providers`, by their names in the
+    module, a pool requires those that its rendered module uses.
     `job_configuration` is a nested template whose strings may hold `{{ variable }}`; None is one key a job variable.
     """
 

@@ -46,6 +46,7 @@ _VERBS: Mapping[Action, str] = {
 # A noun may carry its own verb: "activate the Cloud Run API" reads better than "create the Cloud Run API".
 _OWN_VERBS: Mapping[str, Mapping[Action, str]] = {
     "activate": {"create": "Activate", "destroy": "Deactivate", "import": "Adopt the activation of"},
+    "activate-for-good": {"create": "Activate", "destroy": "Leave active", "import": "Adopt the activation of"},
     "grant": {"create": "Grant", "destroy": "Revoke", "import": "Adopt the grant of"},
     "attach": {"create": "Attach", "destroy": "Detach", "import": "Adopt the attachment of"},
 }

@@ -58,6 +58,17 @@ def test_a_resource_may_have_a_phrase_of_its_own_and_plans_are_told_in_their_ord
     ]  # fmt: skip
 
 
+def test_what_stays_when_the_pool_goes_is_not_said_to_go():
+    nouns = {"lab_api": "activate-for-good the {name} API", "lab_switch": "activate the {name} switch"}
+    told = [
+        change(address, action, name="Run").sentence(nouns)
+        for address in ("lab_api.run", "lab_switch.run")
+        for action in ("create", "destroy", "update")
+    ]
+    assert told[:3] == ["Activate the Run API", "Leave active the Run API", "Change the Run API: name"]
+    assert told[3:5] == ["Activate the Run switch", "Deactivate the Run switch"]
+
+
 def test_a_required_variable_that_nobody_gave_comes_with_values_to_choose_from():
     asked = []
     given = variables.ask("project", Lab(), lambda question: asked.append(question) or "lab-3")
