@@ -211,8 +211,13 @@ def test_a_key_is_rotated_and_the_new_one_works(story):
     assert story.usable.returncode == 0
 
 
-def test_nothing_of_ours_is_left_in_the_project(story):
+def test_nothing_of_ours_is_left_in_the_project(story, lab):
     assert story.after == {}
+    assert "Leave active the Cloud Run API" in story.gone.stderr
+    assert any(
+        item["service"] == "run.googleapis.com"
+        for item in lab.google.cloud.objects()["google_project_service"].values()
+    )
 
 
 def test_no_secret_is_written_anywhere_in_clear(story, lab):

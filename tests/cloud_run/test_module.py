@@ -11,6 +11,8 @@ from poolform.provisioners.cloud_run.permissions import BY_TYPE
 from poolform.provisioners.cloud_run.pool_type import CloudRun, CloudRunPush
 from poolform.testing import PoolTypeContract
 
+from .test_docs import PAGE
+
 PROJECT = "lab-project"
 NASTY = '${file("/etc/hostname")} %{ if true }x%{ endif } "quoted" \\ ü\n'
 EXAMPLES = (
@@ -44,6 +46,11 @@ class TestCloudRunPush(PoolTypeContract):
         ]
         assert [first[step] for step in steps] == sorted(first[step] for step in steps)
         assert not any("(known after apply)" in text or "(google_" in text for text in told), told
+
+    def test_the_page_shows_such_a_plan(self, start):
+        trial = start(self.pool_type.variables(project=PROJECT, credentials="key"), pool_id="ab12cd34")
+        told = [f"+ {sentence.text}\n" for sentence in plan_sentences(trial.plan(), NOUNS)]
+        PAGE.compare("plan", f"```text\n{''.join(told)}```\n")
 
     def test_no_noun_or_permission_is_for_something_that_is_never_made(self):
         made = set()
