@@ -168,6 +168,7 @@ class PoolType(ABC):
     only lets go of), attach, grant. Plans are told in the order of `nouns`. Of `providers`, by their names in the
     module, a pool requires those that its rendered module uses.
     `job_configuration` is a nested template whose strings may hold `{{ variable }}`; None is one key a job variable.
+    What nobody has set is left out of it, except at the top under the variable's own name: there it is None.
     """
 
     slug: ClassVar[str]

@@ -3,7 +3,8 @@
 A base job template is Prefect's: `{"job_configuration": …, "variables": <JSON Schema>}`. A string of the
 configuration that is nothing but `{{ name }}` becomes the variable's value with its type; a placeholder within other
 text becomes text. A variable that nobody has set, or whose default is null, takes its key along; one that somebody set
-to null stays, as null.
+to null stays, as null. But a key of the configuration itself that bears its variable's name stays, as null: so it is
+to Prefect's workers, who read it with None as its default, and a launcher need not fear that it is not there.
 """
 
 from __future__ import annotations
@@ -194,7 +195,9 @@ def _resolved(template: Mapping[str, Json], *overrides: Mapping[str, Json]) -> t
     values, found = _settle(template, *overrides)
     if found:
         raise InvalidValues("The job variables do not fit the work pool:", found, hint=_HINT)
-    return values, _fill(template["job_configuration"], values)
+    configuration = template["job_configuration"]
+    unset = {key: None for key, value in configuration.items() if _is_own_placeholder(key, value)}
+    return values, {**unset, **_fill(configuration, values)}
 
 
 def _settle(template: Mapping[str, Json], *overrides: Mapping[str, Json]) -> tuple[dict[str, Json], list[str]]:
@@ -210,6 +213,12 @@ def _settle(template: Mapping[str, Json], *overrides: Mapping[str, Json]) -> tup
         return values, []  # nothing but defaults, which were checked when the template was saved
     # Prefect's templates say nothing of other variables and mean none: one that nothing uses is a mistake.
     return values, schemas.problems({"additionalProperties": False, **schema}, values, noun="job variable")
+
+
+def _is_own_placeholder(key: str, value: Json) -> bool:
+    """Say whether a key of the configuration stands for the job variable of the same name, and for nothing else."""
+    placeholder = _PLACEHOLDER.fullmatch(value) if isinstance(value, str) else None
+    return placeholder is not None and placeholder[1] == key
 
 
 def _fill(template: Json, values: Mapping[str, Json]) -> Json:

@@ -21,7 +21,8 @@ class Job:
     """One run's resolved, frozen configuration. Stored before launch and replayed byte for byte on recovery.
 
     `key` is `RUN_ID.ATTEMPT`: the platform starts at most one job for it, however often it is launched.
-    `configuration` is the pool's job configuration with every placeholder filled in.
+    `configuration` is the pool's job configuration with every placeholder filled in. Where it is one key a job
+    variable, one that nobody has set is None.
     `secrets` travel apart from `env` and are never logged; a launcher whose `secrets` is "none" refuses them.
     """
 

@@ -112,8 +112,8 @@ def _environment(job: Job) -> dict[str, str | None]:
 
 def _labels(job: Job, pool_id: str) -> dict[str, str]:
     labels = {**job.labels, "poolform-job": job.name, "poolform-key": job.key, POOL_LABEL: pool_id}
-    if not job.configuration.get("auto_remove", True):
+    if job.configuration.get("auto_remove") is False:
         labels[KEPT_LABEL] = "1"
-    if not job.configuration.get("stream_output", True):
+    if job.configuration.get("stream_output") is False:
         labels[QUIET_LABEL] = "1"
     return labels

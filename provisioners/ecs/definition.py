@@ -146,7 +146,7 @@ def _containers(job: Job, settings: Mapping[str, Json], given: list[dict[str, Js
         "environment": _pairs({**{e["name"]: e["value"] for e in own.get("environment", ())}, **_stable(job)}),
         "secrets": [{"name": key, "valueFrom": secrets[key]} for key in sorted(secrets)],
     }
-    if configuration.get("configure_cloudwatch_logs", True):
+    if configuration.get("configure_cloudwatch_logs") is not False:
         options = {
             "awslogs-group": settings["log_group"],
             "awslogs-region": settings["region"],

@@ -80,7 +80,7 @@ class ProcessLauncher(Launcher):
             return job.key
         try:
             folder.make()
-            if not job.configuration.get("stream_output", True):
+            if job.configuration.get("stream_output") is False:
                 folder.note("quiet")
             scratch = self._scratch(job.key)
             env["POOLFORM_SCRATCH"] = str(scratch)  # code that the job fetches goes with the folder

@@ -124,6 +124,13 @@ def test_placeholders_mean_what_they_mean_in_prefect(configuration, values, expe
     assert jobs.resolve(template(configuration, x={}, y={}), values) == expected
 
 
+def test_a_variable_that_nobody_has_set_keeps_its_own_key_at_the_top():
+    """As Prefect's workers see it: what their configuration has no value for is None."""
+    base = template({"x": "{{ x }}", "y": "{{y}}", "z": {"x": "{{ x }}"}, "xy": "{{ x }}"}, x={"default": None}, y={})
+    assert jobs.resolve(base) == {"x": None, "y": None, "z": {}}
+    assert jobs.resolve(base, {"x": 1}) == {"x": 1, "y": None, "z": {"x": 1}, "xy": 1}
+
+
 def test_env_and_labels_are_merged_and_everything_else_replaced():
     base = jobs.with_defaults(LAB, {"env": {"A": "pool", "B": "pool"}, "sizes": [1]})
     configuration = jobs.resolve(
@@ -231,7 +238,8 @@ def test_a_job_brings_all_that_the_runtime_needs():
         "poolform-deployment": "etl/nightly",
         "poolform-run-id": "77ab",
     }
-    assert job.configuration == {"image": "busybox", "cpu": 256}
+    unset = dict.fromkeys(("name", "command", "env", "labels", "sizes"))
+    assert job.configuration == {**unset, "image": "busybox", "cpu": 256}
 
 
 def test_job_variables_set_name_command_env_and_labels():
