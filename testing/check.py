@@ -110,7 +110,7 @@ def classes(modules: Sequence[str]) -> dict[str, type]:
         for case in vars(home).values()
         if isinstance(case, type) and issubclass(case, contracts) and case not in contracts
     }
-    covered = {getattr(case, "pool_type", None) for case in found.values()}
+    covered = {getattr(case, "pool_type", None) for case in found.values() if issubclass(case, PoolTypeContract)}
     for pool_type in _pool_types(modules):
         if pool_type not in covered:
             name = pool_type.__name__
@@ -213,8 +213,8 @@ def _tried(package: str, modules: Sequence[str], cases: Mapping[str, type]) -> _
 def _read(report: ET.ElementTree[ET.Element], cases: Mapping[str, type]) -> _Tried:
     tried = _Tried()
     for case in report.iter("testcase"):
-        cls = cases[(case.get("classname") or "").rpartition(".")[2]]
-        subject = getattr(getattr(cls, "pool_type", None), "slug", cls.__name__)
+        cls: Any = cases[(case.get("classname") or "").rpartition(".")[2]]
+        subject = cls.__name__ if _is_about_launchers(cls) else cls.pool_type.slug
         rule = (case.get("name") or "").removeprefix("test_").replace("_", " ")
         verdicts = list(_verdicts(case))
         if not verdicts:

@@ -1,7 +1,8 @@
 """The launcher contract as tests. Subclass, say how to reach the platform, and run pytest:
 
     class TestLabLauncher(LauncherContract):
-        configuration = {"image": "lab/python"}     # a job configuration that the platform takes
+        pool_type = Lab                             # whose jobs these are
+        job_variables = {"image": "lab/python"}     # what must be set of them here
 
         @pytest.fixture
         def connect(self, lab):                     # your fixture: the platform, or a stand-in that runs jobs

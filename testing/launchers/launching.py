@@ -41,6 +41,13 @@ class Launching(Platform):
         _, lines = bench.run(launcher, bench.job(ECHO, *arguments, env={"GIVEN": given}))
         assert lines == _echoed(arguments, given), "the job got other arguments, or another environment, than was sent"
 
+    def test_a_job_of_the_pool_type_runs(self, launcher: Launcher, bench: Workbench) -> None:
+        """With the configuration that Poolform makes of its job variables, of which most are not set."""
+        if self.pool_type is None:
+            pytest.skip("say in `pool_type` whose jobs these are: they then get the configuration that Poolform makes")
+        status, _ = bench.run(launcher, bench.job("pass"))
+        assert status.exit_code == 0, f"poll says {status}"
+
     def test_a_program_that_is_not_there_never_succeeds(self, launcher: Launcher, bench: Workbench) -> None:
         try:
             handle = bench.launch(launcher, bench.job("", command=("/no/such/program",)))

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
+from poolform.core.errors import InvalidValues
+from poolform.core.runs.jobs import base_job_template, resolve
 from poolform.testing.launchers.jobs import Workbench
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from poolform.core.pools.contract import PoolType
     from poolform.core.runs.launchers import Job, Json, Launcher
 
     Connect = Callable[[], Launcher]
@@ -27,13 +30,17 @@ SLEEPER = "import time\nprint('running', flush=True)\ntime.sleep(600)"
 class Platform:
     """The settings and fixtures of the contract.
 
-    `python` starts a Python on the platform, `configuration` is a job configuration that it takes. `patience` is how
-    many seconds anything may take there, a forced cancellation included; `pause` is the time between two questions.
-    Set `sees_files` to False where jobs cannot write to this machine's disk: whether a job was started twice is then
-    judged by handles and logs alone.
+    `python` starts a Python on the platform. `pool_type` is the pool type whose jobs are launched: they get the
+    configuration that Poolform makes of its job variables, None where nobody sets one. `job_variables` sets those that
+    jobs need here, be it because they are required or because a pool's connection would give them. `configuration` is
+    laid over that; without a `pool_type`, it is all that jobs get. `patience` is how many seconds anything may take
+    there, a forced cancellation included; `pause` is the time between two questions. Set `sees_files` to False where
+    jobs cannot write to this machine's disk: whether a job was started twice is then judged by handles and logs alone.
     """
 
     python: ClassVar[Sequence[str]] = (sys.executable,)
+    pool_type: ClassVar[type[PoolType] | None] = None
+    job_variables: ClassVar[Mapping[str, Json]] = {}
     configuration: ClassVar[Mapping[str, Json]] = {}
     patience: ClassVar[float] = 60.0
     pause: ClassVar[float] = 0.02
@@ -59,7 +66,7 @@ class Platform:
         marks = tmp_path / "marks" if self.sees_files else None
         if marks:
             marks.mkdir()
-        bench = Workbench(self.python, self.configuration, marks, self.patience, self.pause)
+        bench = Workbench(self.python, self._configured(), marks, self.patience, self.pause)
         yield bench
         launcher = connect()
         for handle in dict.fromkeys(bench.launched):
@@ -68,6 +75,16 @@ class Platform:
                 bench.wait("the end", partial(_ended, launcher, handle))
                 launcher.remove(handle)
         launcher.close()
+
+    def _configured(self) -> Mapping[str, Json]:
+        """Return the configuration of jobs, made as core makes it."""
+        if self.pool_type is None:
+            return self.configuration
+        try:
+            made = resolve(base_job_template(self.pool_type), self.job_variables)
+        except InvalidValues as exc:
+            pytest.fail(f"`job_variables` do not fit {self.pool_type.__name__}: {' '.join(exc.problems)}")
+        return {**made, **self.configuration}
 
     @pytest.fixture
     def job(self, bench: Workbench) -> Callable[..., Job]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from poolform.core.runs.jobs import base_job_template, resolve, with_defaults
 from poolform.provisioners.cloud_run.launcher import CloudRunLauncher
 from poolform.provisioners.cloud_run.pool_type import CloudRunPush
 from poolform.provisioners.cloud_run.session import Google
@@ -12,6 +11,7 @@ from poolform.testing.launchers import LauncherContract
 
 
 class TestCloudRunLauncher(LauncherContract):
+    pool_type = CloudRunPush
     patience = 60.0
 
     # Cloud Run counts each variable's value, not the command and all of the environment: test_launcher.py.
@@ -22,7 +22,7 @@ class TestCloudRunLauncher(LauncherContract):
 
     @pytest.fixture
     def connect(self, pool, owner):
-        self.configuration = resolve(with_defaults(base_job_template(CloudRunPush), pool.job_defaults))
+        self.job_variables = pool.job_defaults
         made = []
 
         def launcher():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from poolform.core.runs.jobs import base_job_template, resolve, with_defaults
 from poolform.provisioners.container_instance.launcher import ContainerInstanceLauncher
 from poolform.provisioners.container_instance.pool_type import ContainerInstancePush
 from poolform.provisioners.container_instance.session import Access
@@ -14,6 +13,8 @@ pytestmark = pytest.mark.slow
 
 
 class TestContainerInstanceLauncher(LauncherContract):
+    pool_type = ContainerInstancePush
+
     # Azure shows the last 1,000 lines of a container that has ended: test_output.py.
     test_every_line_comes_once_and_in_order = None
     # Azure tells nobody that a container has ended.
@@ -21,8 +22,7 @@ class TestContainerInstanceLauncher(LauncherContract):
 
     @pytest.fixture
     def connect(self, pool, owner):
-        template = with_defaults(base_job_template(ContainerInstancePush), pool.connection.job_defaults)
-        self.configuration = resolve(template)
+        self.job_variables = pool.connection.job_defaults
         owner.groups.stop_timeout, owner.groups.making = 1.0, 0.1
         made = []
 

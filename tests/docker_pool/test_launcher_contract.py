@@ -6,6 +6,7 @@ import pytest
 
 from poolform.provisioners.docker.engine import Engine, found_host
 from poolform.provisioners.docker.launcher import DockerLauncher
+from poolform.provisioners.docker.pool_type import Docker
 from poolform.testing.launchers import LauncherContract
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
@@ -13,6 +14,7 @@ POOL = "contract1"
 
 
 class TestDockerLauncher(LauncherContract):
+    pool_type = Docker
     python = ("python3",)
     # The engine tells nobody that a container has ended.
     test_an_end_is_heard_of = None
@@ -20,7 +22,7 @@ class TestDockerLauncher(LauncherContract):
     @pytest.fixture
     def connect(self, base_image, tmp_path):
         # The rules count starts in a folder of this machine.
-        self.configuration = {"image": base_image, "volumes": [f"{tmp_path}:{tmp_path}"]}
+        self.job_variables = {"image": base_image, "volumes": [f"{tmp_path}:{tmp_path}"]}
         return lambda: DockerLauncher(Engine(found_host()), POOL, grace=1.0)
 
     @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from poolform.core.runs.jobs import base_job_template, resolve, with_defaults
 from poolform.provisioners.ecs.launcher import EcsLauncher
 from poolform.provisioners.ecs.pool_type import EcsPush
 from poolform.provisioners.ecs.session import Clients
@@ -14,6 +13,7 @@ pytestmark = [pytest.mark.aws_provider, pytest.mark.slow]
 
 
 class TestEcsLauncher(LauncherContract):
+    pool_type = EcsPush
     patience = 60.0
 
     # ECS counts what goes into a task's overrides, not the command and all of the environment: test_launcher.py.
@@ -24,7 +24,7 @@ class TestEcsLauncher(LauncherContract):
 
     @pytest.fixture
     def connect(self, pool, administrator):
-        self.configuration = resolve(with_defaults(base_job_template(EcsPush), pool.job_defaults))
+        self.job_variables = pool.job_defaults
         administrator.tasks.stop_timeout = 1.0
         made = []
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from poolform.core.runs.jobs import base_job_template, resolve, with_defaults
 from poolform.provisioners.kubernetes.launcher import KubernetesLauncher
 from poolform.provisioners.kubernetes.pool_type import Kubernetes
 from poolform.provisioners.kubernetes.session import Cluster
@@ -14,13 +13,14 @@ pytestmark = pytest.mark.slow
 
 
 class TestKubernetesLauncher(LauncherContract):
+    pool_type = Kubernetes
     patience = 30.0
     # Kubernetes can be watched, but a dispatcher's network need not let a watch live.
     test_an_end_is_heard_of = None
 
     @pytest.fixture
     def connect(self, pool, cluster):
-        self.configuration = resolve(with_defaults(base_job_template(Kubernetes), pool.job_defaults))
+        self.job_variables = pool.job_defaults
         cluster.node.stop_timeout = 0.5
         yield lambda: KubernetesLauncher(Cluster.of_launcher(pool.settings), pool.settings)
         cluster.node.stop_timeout = 30.0

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from poolform.core.runs.launchers import Notifies
+from poolform.provisioners.process import Process
 from poolform.provisioners.process.launcher import ProcessLauncher
 from poolform.provisioners.process.watching import process_launcher
 from poolform.testing.launchers import LauncherContract
@@ -14,6 +15,8 @@ from poolform.testing.launchers import LauncherContract
 
 class TestPollingProcessLauncher(LauncherContract):
     """As on a system without pidfds."""
+
+    pool_type = Process
 
     @pytest.fixture
     def connect(self, tmp_path):

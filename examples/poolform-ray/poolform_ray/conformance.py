@@ -23,8 +23,9 @@ class TestRayPoolType(PoolTypeContract):
 class TestRayLauncher(LauncherContract):
     """Each test is one rule of the launcher contract."""
 
+    pool_type = Ray
+    job_variables = {"cpu": 0.1}
     python = (sys.executable,)
-    configuration = {"cpu": 0.1}
     patience = 120.0
     pause = 0.1
 

@@ -20,7 +20,7 @@ class TestBareLab(PoolTypeContract):
 
 
 class TestBenchLauncher(LauncherContract):
-    configuration = {"bench": 0}
+    pool_type = Lab
     patience = 10.0
 
     @pytest.fixture
