@@ -6,11 +6,13 @@ import pytest
 
 from poolform.provisioners.docker.engine import Engine, found_host
 from poolform.provisioners.managed.containers import ManagedContainers
+from poolform.provisioners.managed.pool_type import Managed
 from poolform.provisioners.managed.processes import managed_processes
 from poolform.testing.launchers import LauncherContract
 
 
 class TestProcesses(LauncherContract):
+    pool_type = Managed
     python = ("python",)
     sees_files = False  # each job is another user, who may write nowhere but to its own folder
 
@@ -30,6 +32,7 @@ class TestProcesses(LauncherContract):
 @pytest.mark.docker
 @pytest.mark.slow
 class TestContainers(LauncherContract):
+    pool_type = Managed
     python = ("python3",)
     sees_files = False
     # The engine tells nobody that a container has ended.
@@ -37,7 +40,7 @@ class TestContainers(LauncherContract):
 
     @pytest.fixture
     def connect(self, folder, base_image):
-        self.configuration = {"image": base_image}
+        self.job_variables = {"image": base_image}
         return lambda: ManagedContainers(folder, Engine(found_host()), "managed1", keep=3600.0, grace=1.0)
 
     @pytest.fixture

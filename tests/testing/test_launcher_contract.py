@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from poolform.core.pools.contract import JobVariables, PoolType
 from poolform.core.runs.launchers import Job, JobStatus, Launcher, LaunchRefused, LogLine, LogPage
 from poolform.testing.launchers import LauncherContract
 from poolform.testing.launchers.launching import Launching
@@ -126,7 +127,21 @@ class ExampleLauncher(Launcher):
         shutil.rmtree(self.root / handle, ignore_errors=True)
 
 
+class ExampleJobVariables(JobVariables):
+    memory: int | None = None
+
+
+class ExamplePoolType(PoolType):
+    slug = "example"
+    title = "Example"
+    job_variables = ExampleJobVariables
+
+    def launcher(self, connection, credential):
+        return ExampleLauncher(connection.settings["root"])
+
+
 class OnExamples(Platform):
+    pool_type = ExamplePoolType
     launcher_class = ExampleLauncher
     patience = 10.0
 
@@ -182,6 +197,13 @@ class UsesAShell(ExampleLauncher):
     def start(self, folder, job):
         shell = ("sh", "-c", " ".join(f'"{word}"' for word in job.command))
         super().start(folder, Job(job.key, job.name, shell, job.configuration, job.env))
+
+
+@breaks("test_a_job_of_the_pool_type_runs")
+class NeedsWhatNobodyHasSet(ExampleLauncher):
+    def launch(self, job):
+        assert job.configuration["memory"] > 0
+        return super().launch(job)
 
 
 @breaks("test_a_program_that_is_not_there_never_succeeds")
