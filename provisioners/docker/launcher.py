@@ -50,12 +50,17 @@ class DockerLauncher(Launcher):
         name = name_of(job.key)
         if self._inspect(name) is None:
             self._images.provide(request.image, request.pull_policy, request.options.get("platform"))
-        for _ in range(3):  # more than once only if somebody took a stale container of ours away, or we one of theirs
+        deadline = time.monotonic() + self._stale
+        while True:
+            # More than once if somebody took a stale container of ours away, or we one of theirs; and while the engine
+            # is making theirs: it takes the name first, and knows of no such container until it is done.
             made = self._make(request)
             started = self._is_started(name) if made is None else self._start(made, request)
             if started:
                 return name
-        raise Unavailable(f"launching: the container {name} comes and goes")
+            if time.monotonic() > deadline:
+                raise Unavailable(f"launching: the container {name} comes and goes")
+            time.sleep(0.05)
 
     def find(self, key: str) -> str | None:
         """Look for the container; one that was never started is taken away, as nobody will start it any more."""
