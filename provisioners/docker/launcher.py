@@ -26,6 +26,7 @@ GRACE = 30.0
 """Seconds between asking a job to stop and killing it."""
 STALE = 10.0
 """Seconds after which a container that was made and not started never will be: whoever made it was cut off."""
+_MAKING = 10.0  # seconds that an engine may take to make a container, busy as it may be
 _SHORT = 0.5  # seconds to wait for the answer to a stop, which only comes when the job has ended
 
 
@@ -50,7 +51,7 @@ class DockerLauncher(Launcher):
         name = name_of(job.key)
         if self._inspect(name) is None:
             self._images.provide(request.image, request.pull_policy, request.options.get("platform"))
-        deadline = time.monotonic() + self._stale
+        deadline = time.monotonic() + self._stale + _MAKING
         while True:
             # More than once if somebody took a stale container of ours away, or we one of theirs; and while the engine
             # is making theirs: it takes the name first, and knows of no such container until it is done.
