@@ -8,6 +8,7 @@ from poolform.core.errors import PoolformError
 from poolform.core.pools.contract import Finding, Identity
 from poolform.provisioners.container_instance import session
 from poolform.provisioners.container_instance.permissions import (
+    AMBIENT,
     DIRECTORY_TYPES,
     PROVIDERS,
     ROLE_ASSIGNMENTS,
@@ -45,20 +46,15 @@ def identify(variables: ContainerInstanceVariables) -> Identity:
 
 
 def _tenant(access: Access, subscription: str) -> str:
-    from azure.core.exceptions import HttpResponseError
-
-    try:
-        return str(access.arm("GET", f"/subscriptions/{subscription}", _SUBSCRIPTIONS)["tenantId"])
-    except HttpResponseError as exc:
-        if exc.status_code not in (403, 404):
-            raise
-        seen = [item["subscriptionId"] for item in subscriptions(access)]
-        raise PoolformError(
-            f"The Azure login of this environment does not see the subscription {subscription}.",
-            hint=f"It sees {', '.join(seen)}."
-            if seen
-            else "It sees none; log in to another tenant: az login --tenant …",
-        ) from exc
+    """Return the tenant of a subscription, which whoever has a role on anything in it sees in the list."""
+    tenants = {item["subscriptionId"]: str(item["tenantId"]) for item in subscriptions(access)}
+    if subscription not in tenants:
+        seen = (
+            f"It sees {', '.join(tenants)}." if tenants else "It sees none; log in to its tenant: az login --tenant …"
+        )
+        text = f"The Azure login of this environment does not see the subscription {subscription}."
+        raise PoolformError(text, hint=seen)
+    return tenants[subscription]
 
 
 def subscriptions(access: Access) -> list[Any]:
@@ -96,7 +92,8 @@ def check(variables: ContainerInstanceVariables, resources: Sequence[str]) -> It
     with session.sentences("Asking Azure what you may do"):
         access.token(access.endpoints.resource_manager)
         yield from _registrations(access, variables.subscription_id)
-        yield from _actions(access, _scope(variables), needed(resources), variables.subscription_id)
+        actions = (*needed(resources), *(AMBIENT if variables.credentials == "ambient" else ()))
+        yield from _actions(access, _scope(variables), actions, variables.subscription_id)
         for scope in _foreign_scopes(variables) if "azurerm_role_definition" in resources else ():
             yield from _actions(access, scope, ROLE_ASSIGNMENTS, variables.subscription_id)
         if set(resources) & set(DIRECTORY_TYPES):

@@ -32,6 +32,12 @@ BY_TYPE: Mapping[str, tuple[str, ...]] = {
     "azurerm_user_assigned_identity": _on("Microsoft.ManagedIdentity/userAssignedIdentities", "delete read write"),
 }
 
+AMBIENT = _on("Microsoft.ContainerInstance/containerGroups", "delete read")
+"""What looking at the pool's container groups, and clearing them away, takes where that is done as the caller."""
+
+LOOKING = _on("Microsoft.Resources/subscriptions", "providers/read read")
+"""What preflight itself takes; without it there are warnings."""
+
 DIRECTORY_TYPES = ("azuread_application_registration", "azuread_service_principal")
 """Resource types that Microsoft Entra keeps, whose permissions are another system's."""
 
@@ -49,7 +55,7 @@ def role(subscription: str = "SUBSCRIPTION") -> dict[str, Any]:
     return {
         "Name": "Poolform provisioner",
         "Description": "Provisions work pools on Azure Container Instances",
-        "Actions": list(needed(BY_TYPE)),
+        "Actions": sorted({*needed(BY_TYPE), *AMBIENT, *LOOKING}),
         "AssignableScopes": [f"/subscriptions/{subscription}"],
     }
 

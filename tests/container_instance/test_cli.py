@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from poolform.provisioners.container_instance.permissions import role
+
 from .person import FLOWS, IMAGE, Person
 
 if TYPE_CHECKING:
@@ -221,3 +223,59 @@ def test_no_secret_is_written_anywhere_in_clear(story, azure):
         carrying = {request.api for request in azure.requests if secret.encode() in request.body}
         assert carrying <= {"login"}
         assert not any(secret in json.dumps(request.query) + request.path for request in azure.requests)
+
+
+# Without any secret: one provisions, another launches, and neither may do more than that.
+
+
+@dataclass
+class Keyless:
+    """What became of a pool that has no secret."""
+
+    provisioned: object
+    ran: object
+    refused: object
+    clean: object
+    left: list
+    groups: list
+
+
+@pytest.fixture(scope="module")
+def keyless(azure, providers, tmp_path_factory):
+    root = tmp_path_factory.mktemp("keyless")
+    azure.groups.images[IMAGE] = FLOWS
+    worker, stranger = azure.directory.add("worker"), azure.directory.add("stranger")
+    provisioner = azure.principal("provisioner", role()["Actions"], graph_roles=())
+    me = Person.at(root, {**provisioner, **providers})
+    provisioned = me(
+        "work-pool", "create", "k", "--type", "azure-container-instance", "--provision-infra", "--yes",
+        "--set", f"launcher_principal_ids={json.dumps([worker.object_id])}",
+    )  # fmt: skip
+    pool_id = me.json("work-pool", "inspect", "k")["id"]
+    me("deploy", "flows.py:greet", "--name", "n", "--pool", "k", "--job-variable", f"image={IMAGE}")
+    dispatcher = Person.at(root, {**azure.environment_of(worker), **providers})
+    ran = dispatcher("deployment", "run", "greet/n", "--watch", expect=None)
+    outsider = Person.at(root, {**azure.environment_of(stranger), **providers})
+    refused = outsider("work-pool", "drift", "k", expect=None)
+    clean = me("work-pool", "drift", "k", expect=None)
+    me("work-pool", "deprovision", "k", "--yes")
+    left = [id_ for items in azure.cloud.objects().values() for id_ in items if pool_id in id_]
+    return Keyless(provisioned, ran, refused, clean, left, azure.groups.names())
+
+
+def test_who_provisions_needs_no_more_than_the_documented_role(keyless):
+    assert "successfully provisioned" in keyless.provisioned.stderr
+    assert "key" not in keyless.provisioned.stderr
+    assert keyless.clean.returncode == 0
+    assert keyless.left == []
+
+
+def test_who_was_named_launches_with_the_launchers_role_alone(keyless):
+    assert keyless.ran.returncode == 0, keyless.ran.stderr
+    assert "hello world" in keyless.ran.stdout + keyless.ran.stderr
+    assert keyless.groups == []
+
+
+def test_a_stranger_is_told_that_they_see_nothing(keyless):
+    assert keyless.refused.returncode == 1
+    assert "does not see the subscription" in keyless.refused.stderr

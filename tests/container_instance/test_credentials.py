@@ -10,7 +10,15 @@ from clouds.faults import Fault
 from poolform.core.errors import PoolformError
 from poolform.core.pools.contract import Connection, Credential
 from poolform.provisioners.container_instance import endpoints, keys
-from poolform.provisioners.container_instance.permissions import BY_TYPE, DIRECTORY_TYPES, PROVIDERS, needed, role
+from poolform.provisioners.container_instance.permissions import (
+    AMBIENT,
+    BY_TYPE,
+    DIRECTORY_TYPES,
+    LOOKING,
+    PROVIDERS,
+    needed,
+    role,
+)
 from poolform.provisioners.container_instance.pool_type import ContainerInstancePush
 from poolform.provisioners.container_instance.variables import ContainerInstanceVariables
 
@@ -20,9 +28,8 @@ from .test_module import PEOPLE, PLACE, SUBNET
 DEFAULT = ContainerInstanceVariables(**PLACE)
 KEYED = ContainerInstanceVariables(**PLACE, credentials="key")
 TYPES = sorted(BY_TYPE)
-EVERYTHING = needed(BY_TYPE)
+EVERYTHING = (*needed(BY_TYPE), *AMBIENT)
 REGISTERED = {f"resource provider {name}" for name in PROVIDERS}
-SEE = ("Microsoft.Resources/subscriptions/read", "Microsoft.Resources/subscriptions/providers/read")
 
 
 def verdicts(findings):
@@ -34,7 +41,7 @@ def caller(azure, monkeypatch, owner):
     """Become a new service principal with one role."""
 
     def make(actions=EVERYTHING, **how):
-        environment = azure.principal("somebody", (*actions, *SEE), **how)
+        environment = azure.principal("somebody", (*actions, *LOOKING), **how)
         become(monkeypatch, environment)
         return environment["ARM_CLIENT_ID"]
 
@@ -109,12 +116,15 @@ def test_the_documented_role_is_enough(caller):
     found = verdicts(ContainerInstancePush().preflight(KEYED, [*TYPES, *DIRECTORY_TYPES]))
     assert set(found.values()) == {"allowed"}
     assert found.keys() == {*needed(BY_TYPE), *REGISTERED, "registering an application in Microsoft Entra"}
+    found = verdicts(ContainerInstancePush().preflight(DEFAULT, TYPES))
+    assert set(found.values()) == {"allowed"}
+    assert found.keys() == {*EVERYTHING, *REGISTERED}
 
 
-@pytest.mark.parametrize("action", needed(BY_TYPE))
+@pytest.mark.parametrize("action", EVERYTHING)
 def test_each_permission_that_is_missing_is_named(caller, action):
     """Everything but this one: exactly it is missing, where the role has it not and where it takes it away."""
-    caller(needed(BY_TYPE), not_actions=(action,))
+    caller(not_actions=(action,))
     missing = [f for f in ContainerInstancePush().preflight(DEFAULT, TYPES) if f.verdict == "missing"]
     assert [finding.subject for finding in missing] == [action]
     assert f"no role of yours allows it on /subscriptions/{SUBSCRIPTION}" in missing[0].message
@@ -123,7 +133,7 @@ def test_each_permission_that_is_missing_is_named(caller, action):
 
 def test_only_what_the_module_makes_is_asked_about(caller):
     caller([])
-    found = verdicts(ContainerInstancePush().preflight(DEFAULT, ["azurerm_user_assigned_identity"]))
+    found = verdicts(ContainerInstancePush().preflight(KEYED, ["azurerm_user_assigned_identity"]))
     assert {subject for subject, verdict in found.items() if verdict == "missing"} == set(
         BY_TYPE["azurerm_user_assigned_identity"]
     )
@@ -136,14 +146,14 @@ def test_a_role_on_the_named_resource_group_is_enough(azure, caller):
     principal = azure.directory._principals[client_id]
     from clouds.azure.authorisation import Assignment
 
-    azure.roles.given.append(Assignment(principal.object_id, group, needed(BY_TYPE)))
+    azure.roles.given.append(Assignment(principal.object_id, group, EVERYTHING))
     named = ContainerInstanceVariables(**PLACE, resource_group_name="theirs")
     assert set(verdicts(ContainerInstancePush().preflight(named, TYPES)).values()) == {"allowed"}
     assert "missing" in verdicts(ContainerInstancePush().preflight(DEFAULT, TYPES)).values()
 
 
 def test_roles_are_to_be_assigned_on_existing_things_too(caller):
-    caller(needed(BY_TYPE))
+    caller()
     subnet = ContainerInstanceVariables(**PLACE, credentials="key", subnet_id=SUBNET)
     findings = list(ContainerInstancePush().preflight(subnet, TYPES))
     assert len([f for f in findings if f.subject == "Microsoft.Authorization/roleAssignments/write"]) == 2

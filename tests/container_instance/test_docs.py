@@ -9,7 +9,14 @@ from generated import Page, fields, table
 
 from poolform.core.terraform.render import render
 from poolform.provisioners.container_instance.job_variables import ContainerInstanceJobVariables
-from poolform.provisioners.container_instance.permissions import BY_TYPE, DIRECTORY_TYPES, PROVIDERS, role
+from poolform.provisioners.container_instance.permissions import (
+    AMBIENT,
+    BY_TYPE,
+    DIRECTORY_TYPES,
+    LOOKING,
+    PROVIDERS,
+    role,
+)
 from poolform.provisioners.container_instance.pool_type import NOUNS, ContainerInstancePush
 from poolform.provisioners.container_instance.variables import ContainerInstanceVariables
 
@@ -49,6 +56,7 @@ def test_every_permission_is_on_the_page():
     rows += [(f"`{kind}`", listed(actions)) for kind, actions in sorted(BY_TYPE.items())]
     entra = "registering applications in Microsoft Entra, such as `Application.ReadWrite.OwnedBy`"
     rows += [(f"`{kind}`", entra) for kind in DIRECTORY_TYPES]
+    rows += [("`credentials=ambient`", listed(AMBIENT)), ("preflight itself", listed(LOOKING))]
     rows += [("every pool", f"registered: {listed(PROVIDERS)}")]
     PAGE.compare("permissions", table(*rows))
 

@@ -40,6 +40,10 @@ class Roles:
         """The roles that a principal has on a scope."""
         return [item for item in (*self.given, *self._made()) if item.principal == principal and item.covers(scope)]
 
+    def anywhere(self, principal: str) -> bool:
+        """Whether a principal has a role on anything at all."""
+        return any(item.principal == principal for item in (*self.given, *self._made()))
+
     def allow(self, principal: str, action: str, scope: str) -> bool:
         return any(item.allows(action) for item in self.of(principal, scope))
 

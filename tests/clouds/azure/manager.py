@@ -23,10 +23,6 @@ ROUTES = tuple(
     (name, method, re.compile(path, re.IGNORECASE), action)
     for name, method, path, action in (
         ("GET subscriptions", "GET", r"/subscriptions", None),
-        (
-            "GET subscription", "GET", r"(?P<scope>/subscriptions/(?P<id>[^/]+))",
-            "Microsoft.Resources/subscriptions/read",
-        ),
         ("GET permissions", "GET", r"(?P<scope>/.*?)/providers/Microsoft.Authorization/permissions", None),
         (
             "GET provider", "GET", r"(?P<scope>/subscriptions/[^/]+)/providers/(?P<provider>[^/]+)",
@@ -90,8 +86,6 @@ class Manager:
         assert match is not None
         parts = match.groupdict()
         scope = parts.get("scope") or "/"
-        if name == "GET subscription" and not self._roles.of(caller.object_id, scope):
-            raise AzureError(404, "SubscriptionNotFound", f"The subscription '{parts['id']}' could not be found.")
         if action is not None and not self._roles.allow(caller.object_id, action, scope):
             raise AzureError(
                 403, "AuthorizationFailed",
@@ -107,10 +101,8 @@ class Manager:
     def _do(self, name: str, parts: dict[str, str], request: Request, caller: Principal) -> Response:
         match name:
             case "GET subscriptions":
-                sees = self._roles.of(caller.object_id, f"/subscriptions/{SUBSCRIPTION}")
+                sees = self._roles.anywhere(caller.object_id)
                 return Response(200, {"value": [_SHOWN] if sees else []})
-            case "GET subscription":
-                return Response(200, _SHOWN)
             case "GET permissions":
                 return self._permissions(parts["scope"], caller)
             case "GET provider":
