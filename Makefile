@@ -15,7 +15,7 @@ $(BIN)/python:
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 
 $(STAMP): $(BIN)/python pyproject.toml
-	$(BIN)/python -m pip install -qq --editable '.[embedded,postgresql,aws,azure,gcp,kubernetes,managed,testing]' --group dev
+	$(BIN)/python -m pip install -qq --editable '.[embedded,postgresql,aws,azure,gcp,kubernetes,managed,modal,testing]' --group dev
 	mkdir -p .typecheck && ln -sfn .. .typecheck/poolform
 	touch $@
 
@@ -45,7 +45,7 @@ test-wheel: $(STAMP)  ## run all tests against the built wheel, in an environmen
 	$(BIN)/python -m build --wheel --outdir dist . >/dev/null
 	$(PYTHON) -m venv $(WHEEL_VENV)
 	$(WHEEL_VENV)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(WHEEL_VENV)/bin/python -m pip install --quiet "$$(ls dist/*.whl)[embedded,postgresql,aws,azure,gcp,kubernetes,managed,testing]" --group dev
+	$(WHEEL_VENV)/bin/python -m pip install --quiet "$$(ls dist/*.whl)[embedded,postgresql,aws,azure,gcp,kubernetes,managed,modal,testing]" --group dev
 	$(WHEEL_VENV)/bin/python -m pytest -n auto --dist loadgroup
 
 lint: $(STAMP)   ## ruff, mypy --strict, terraform fmt
