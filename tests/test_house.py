@@ -101,6 +101,26 @@ def test_no_module_is_a_drawer():
     assert [path for path, _ in modules(*ROOMS) if path.stem in names] == []
 
 
+def test_a_pool_type_is_as_little_as_contributing_says():
+    said = " ".join((ROOT / "CONTRIBUTING.md").read_text().split())
+    smallest, python, terraform, most = re.search(
+        r"clean-up, is `(\w+):push`: fewer than ([\d,]+) lines in `provisioners/\w+`, and (\d+) in .*?"
+        r" fewer than ([\d,]+) of Python",
+        said,
+    ).groups()
+    sizes = {
+        folder.name: sum(len(path.read_text().splitlines()) for path in folder.glob("*.py"))
+        for folder in (ROOT / "provisioners").iterdir()
+        if (folder / "__init__.py").exists()
+    }
+    outside = {name: size for name, size in sizes.items() if name != "process"}
+    assert min(outside, key=outside.get) == smallest
+    assert sizes[smallest] < int(python.replace(",", ""))
+    assert max(sizes.values()) < int(most.replace(",", ""))
+    templates = (ROOT / "templates" / smallest).glob("*.j2")
+    assert sum(len(path.read_text().splitlines()) for path in templates) < int(terraform)
+
+
 def test_the_changelog_is_of_this_version():
     newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert newest[1] == PROJECT["project"]["version"]
