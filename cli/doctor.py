@@ -107,5 +107,5 @@ def _credentials(session: Session) -> Iterator[tuple[bool, str, str | None]]:
         registered = session.plugins.pool_types.get(pool.type)
         finding = credentials.check(registered, pool, session.blocks)
         if finding is not None:
-            ok = finding.verdict == "allowed"
+            ok = finding.verdict != "missing"
             yield ok, f"{pool.name}: {finding.message or 'its credential works'}", finding.hint

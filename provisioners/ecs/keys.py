@@ -73,7 +73,10 @@ def revoke(connection: Connection, key_id: str) -> None:
 
 
 def authenticate(connection: Connection, credential: Credential | None) -> Finding:
-    """List the pool's tasks once, which needs the identity, its policy and the cluster."""
+    """List the pool's tasks once, which needs the identity, its policy and the cluster.
+
+    Where somebody else dispatches, by the pool's own variables, it shows nothing that this caller may not.
+    """
     from botocore.exceptions import BotoCoreError, ClientError
 
     settings = connection.settings
@@ -85,9 +88,14 @@ def authenticate(connection: Connection, credential: Credential | None) -> Findi
         clients = session.Clients.of_launcher(settings, credential)
         clients["ecs"].list_tasks(cluster=settings["cluster_arn"], maxResults=1)
     except ClientError as exc:
+        text = session.error_text(exc)
         if session.error_code(exc) in session.THROTTLED:
-            return Finding(subject, "unknown", session.error_text(exc))
-        return Finding(subject, "missing", session.error_text(exc), again if settings["credentials"] == "key" else None)
+            return Finding(subject, "unknown", text)
+        if session.error_code(exc) in session.DENIED and settings["credentials"] == "ambient":
+            return Finding(subject, "unknown", f"{text}. Whoever dispatches has to be allowed to; you need not be.")
+        if session.error_code(exc) in session.DENIED and settings.get("dispatchers"):
+            return Finding(subject, "unknown", f"{text}. It is for {', '.join(settings['dispatchers'])}.")
+        return Finding(subject, "missing", text, again if settings["credentials"] == "key" else None)
     except BotoCoreError as exc:
         return Finding(subject, "unknown", str(exc))
     return Finding(subject, "allowed")

@@ -98,6 +98,7 @@ class EcsPush(PoolType):
             settings={
                 "region": variables.region,
                 "credentials": variables.credentials,
+                "dispatchers": variables.trusted_principals,
                 "tags": {**variables.tags, "poolform-pool-id": outputs.prefix.rsplit("-", 1)[-1]},
                 **outputs.model_dump(),
             },

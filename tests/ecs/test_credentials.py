@@ -231,6 +231,25 @@ def test_a_role_is_assumed_and_a_stranger_may_not(administrator, monkeypatch, ca
     iam.delete_role(RoleName="launcher")
 
 
+def test_who_provisions_for_others_need_not_be_able_to_dispatch(launcher_user, caller, administrator, monkeypatch):
+    """With trusted principals named, or ambient credentials: that a provisioner may not launch says nothing."""
+    others = [f"arn:aws:iam::{ACCOUNT}:role/ci"]
+    statement = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": others[0]}}
+    trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    iam = administrator.client("iam")
+    role = iam.create_role(RoleName="of-others", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+    me = caller(None)
+    for settings, said in (
+        ({"credentials": "ambient", "launcher_arn": None}, "Whoever dispatches has to be allowed to"),
+        ({"credentials": "role", "launcher_arn": role, "dispatchers": others}, f"It is for {others[0]}."),
+    ):
+        found = keys.authenticate(Connection({**launcher_user.settings, **settings}), None)
+        assert found.verdict == "unknown", me
+        assert said in found.message
+    become(monkeypatch, administrator.environment)
+    iam.delete_role(RoleName="of-others")
+
+
 def test_a_block_takes_nothing_but_a_key():
     with pytest.raises(ValueError, match="Extra inputs"):
         keys.AwsCredentials(aws_access_key_id="A", aws_secret_access_key="B", password="C")
