@@ -20,7 +20,7 @@ from poolform.core.dispatch.wiring import Wiring, make_worker
 from poolform.core.errors import AlreadyExists, UsageError
 from poolform.core.opening import opened, tell
 from poolform.core.runs import deployments as planned
-from poolform.core.runs import timetables
+from poolform.core.runs import durations, timetables
 from poolform.core.runs.authoring import as_deployment
 from poolform.core.runs.jobs import base_job_template
 from poolform.core.store import deployments, leases, pools, queues, runs
@@ -90,6 +90,7 @@ class _Serving:
             house.plugins,
             house.blocks,
             _Telling(),
+            keep=durations.seconds(keep, of="POOLFORM_RETENTION") if (keep := house.settings.retention) else None,
             wiring=self._wiring,
             launchers=self._launcher,
             pool=self._pool,

@@ -10,9 +10,14 @@ import subprocess
 import sys
 import textwrap
 import time
+from enum import StrEnum
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+
+from poolform.core.runs.authoring import planned
+from poolform.core.runs.entrypoints import Description, Place
 
 pytestmark = pytest.mark.skipif(shutil.which("terraform") is None, reason="no terraform on PATH")
 
@@ -279,3 +284,23 @@ print(time.perf_counter() - started)
     environ["PYTHONPYCACHEPREFIX"] = str(tmp_path)
     times = [float(subprocess.check_output([sys.executable, "-c", code], env=environ)) for _ in range(8)]
     assert min(times[1:]) < 0.001
+
+
+class Strategy(StrEnum):
+    """As Prefect's ConcurrencyLimitStrategy."""
+
+    CANCEL_NEW = "CANCEL_NEW"
+
+
+@pytest.mark.parametrize(("given", "limit", "collision"), [
+    (None, None, "enqueue"),
+    (3, 3, "enqueue"),
+    (0, 0, "enqueue"),
+    ({"limit": 2}, 2, "enqueue"),
+    ({"limit": 2, "collision_strategy": "cancel-new"}, 2, "cancel-new"),
+    (SimpleNamespace(limit=1, collision_strategy=Strategy.CANCEL_NEW, grace_period_seconds=None), 1, "cancel-new"),
+])  # fmt: skip
+def test_a_concurrency_limit_may_be_a_number_or_what_prefect_has_for_it(given, limit, collision):
+    place = Place("flows.py:etl", Path("/"))
+    plan = planned(Description("etl", {}), place, "x", None, None, {"concurrency_limit": given}).plan
+    assert (plan.concurrency_limit, plan.collision) == (limit, collision)
