@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +75,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=3000)
+    parser.add_argument("--rate", type=float, help="Submissions a second for the latency; a quarter of the best rate.")
     parser.add_argument("--worker", metavar="URL", help="Be one of the workers.")
     options = parser.parse_args()
     if options.worker:
@@ -82,8 +84,15 @@ def main() -> None:
     print("\nMany workers on one PostgreSQL", flush=True)
     server = postgresql.start()
     try:
-        rates = [throughput(f"{server['url']}/postgres", workers, options.runs) for workers in (1, 2, 3, 4)]
-        latency(f"{server['url']}/postgres", max(rates) / 60 / 2)
+        best: dict[int, Measured] = {}
+        for _ in range(2):  # in turn, so that a machine with other work to do is unfair to none
+            for workers in (1, 2, 3, 4):
+                found = throughput(server, workers, options.runs)
+                best[workers] = max(found, best.get(workers, found), key=lambda one: one.rate)
+        for one in best.values():
+            print(one, flush=True)
+        print(f"  load: {' '.join(f'{load:.1f}' for load in os.getloadavg())}", flush=True)
+        latency(f"{server['url']}/postgres", options.rate or max(one.rate for one in best.values()) / 60 / 4)
     finally:
         postgresql.stop(server)
 
@@ -104,8 +113,29 @@ def working(url: str, count: int) -> Iterator[list[int]]:
             one.wait()
 
 
-def throughput(url: str, workers: int, count: int) -> float:
-    """Return runs a minute of so many workers, and print where the CPU went."""
+@dataclass(frozen=True)
+class Measured:
+    """What so many workers did, and the shares of a core that went where."""
+
+    workers: int
+    rate: float
+    own: float
+    server: float
+    machine: float
+
+    transactions: float
+
+    def __str__(self) -> str:
+        named = f"{self.workers} worker{'s' if self.workers > 1 else ' '}"
+        shares = (
+            f"each {self.own:.0f} % of a core, the server {self.server:.0f} %, the machine {self.machine:.0f} % busy"
+        )
+        return f"  {named}  {self.rate:9,.0f} runs a minute  ({shares}; {self.transactions:.2f} transactions a run)"
+
+
+def throughput(server: dict[str, str], workers: int, count: int) -> Measured:
+    """Return runs a minute of so many workers, and where the CPU went."""
+    url = f"{server['url']}/postgres"
     with open_store(url) as store, working(url, workers) as pids:
         with store.write() as tx:
             tx.execute("DELETE FROM flow_runs")
@@ -115,22 +145,21 @@ def throughput(url: str, workers: int, count: int) -> float:
             pools.update(tx, pool.id, paused=True)
             for _ in range(count):
                 runs.submit(tx, pool=pool, flow_name="bench")
-        before, machine = sum(map(cpu, pids)), machine_cpu()
+        with store.write() as tx:
+            tx.execute("ANALYZE")
+        before = (sum(map(cpu, pids)), server_cpu(server), machine_cpu(), commits(store))
         started = time.perf_counter()
         with store.write() as tx:
             pools.update(tx, pool.id, paused=False)
         while number(store, "flow_runs", "state <> 'completed' OR worker_id IS NOT NULL"):
-            time.sleep(0.02)
+            time.sleep(0.05)
         took = time.perf_counter() - started
-        own, whole = sum(map(cpu, pids)) - before, machine_cpu() - machine
+        after = (sum(map(cpu, pids)), server_cpu(server), machine_cpu(), commits(store))
         with store.write() as tx:
             tx.execute("DELETE FROM workers")
-    rate = 60 * count / took
-    each, busy = 100 * own / took / workers, 100 * whole / took / (os.cpu_count() or 1)
-    named = f"{workers} worker{'s' if workers > 1 else ' '}"
-    where = f"{each:.0f} % of a core each, the machine {busy:.0f} % busy, load {os.getloadavg()[0]:.1f}"
-    print(f"  {named}  {rate:9,.0f} runs a minute  ({where})", flush=True)
-    return rate
+    own, served, whole, committed = (now - then for then, now in zip(before, after, strict=True))
+    shares = (100 * own / took / workers, 100 * served / took, 100 * whole / took / (os.cpu_count() or 1))
+    return Measured(workers, 60 * count / took, *shares, committed / count)
 
 
 def latency(url: str, rate: float) -> None:
@@ -165,10 +194,37 @@ def number(store: Store[Any], table: str, condition: str) -> int:
         return int(tx.execute(f"SELECT count(*) AS n FROM {table} WHERE {condition}")[0]["n"])
 
 
+def commits(store: Store[Any]) -> int:
+    """Return how many transactions the server has ended."""
+    with store.write() as tx:
+        tx.execute("SELECT pg_stat_force_next_flush()")
+    time.sleep(0.2)
+    with store.read() as tx:
+        sql = "SELECT xact_commit + xact_rollback AS n FROM pg_stat_database WHERE datname = current_database()"
+        return int(tx.execute(sql)[0]["n"])
+
+
 def cpu(pid: int) -> float:
     """Return the seconds of CPU that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def server_cpu(server: dict[str, str]) -> float:
+    """Return the seconds of CPU that the server's processes have used; those that have ended left theirs with it."""
+    # Its folder is another user's, so it is found by what it was started with.
+    port = server["url"].rpartition(":")[2]
+    found = 0.0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            fields = stat.read_text(encoding="utf-8").rsplit(")", 1)[1].split()
+            words = stat.with_name("cmdline").read_bytes()
+            parent = Path(f"/proc/{fields[1]}/cmdline")
+            if f"port={port}".encode() in words:
+                found += sum(map(int, fields[11:15]))
+            elif words.startswith(b"postgres:") and f"port={port}".encode() in parent.read_bytes():
+                found += sum(map(int, fields[11:13]))
+    return found / os.sysconf("SC_CLK_TCK")
 
 
 def machine_cpu() -> float:
