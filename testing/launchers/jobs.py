@@ -76,6 +76,10 @@ class Workbench:
         mark = self.marks / job.key
         return mark.stat().st_size if mark.exists() else 0
 
+    def find(self, launcher: Launcher, key: str) -> str | None:
+        """Return the handle of the job with this key, None when it was not launched."""
+        return self._ask(lambda: launcher.find(key))
+
     def status(self, launcher: Launcher, handle: str) -> JobStatus | None:
         """Return the status of one job, None when it is gone."""
         return self._ask(lambda: launcher.poll([handle])).get(handle)

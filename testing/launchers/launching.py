@@ -147,6 +147,20 @@ class Launching(Platform):
         assert launcher.find(job.key) is None, "a job that was refused was not launched"
         assert sorted(leftovers()) == before, "a refused job left something behind"
 
+    def test_what_cannot_be_launched_leaves_nothing_behind(
+        self, launcher: Launcher, leftovers: Leftovers, bench: Workbench
+    ) -> None:
+        """Whatever the platform makes first, it goes again when the rest fails: `find` would take it for a job."""
+        before = sorted(leftovers())
+        job = bench.job("pass", env={"GIVEN": "x" * 1_000_000})  # far more than a process takes, and most platforms
+        try:
+            handle = bench.launch(launcher, job)
+        except Exception:  # noqa: BLE001 - whatever it is, core then asks `find`
+            assert bench.find(launcher, job.key) is None, "a launch failed, and `find` takes what it left for a job"
+            assert sorted(leftovers()) == before, "a launch that failed left something behind"
+        else:
+            bench.wait_for_end(launcher, handle)
+
     def test_a_payload_within_the_limit_arrives_whole(self, launcher: Launcher, bench: Workbench) -> None:
         if launcher.payload_limit is None:
             pytest.skip("this launcher states no limit")

@@ -206,6 +206,13 @@ class NeedsWhatNobodyHasSet(ExampleLauncher):
         return super().launch(job)
 
 
+@breaks("test_what_cannot_be_launched_leaves_nothing_behind")
+class MakesItsFolderFirst(ExampleLauncher):
+    def launch(self, job):
+        self.folder(job).mkdir(exist_ok=True)
+        return super().launch(job)
+
+
 @breaks("test_a_program_that_is_not_there_never_succeeds")
 class CallsAMissingProgramASuccess(ExampleLauncher):
     def exit_code(self, folder):

@@ -40,7 +40,11 @@ class BenchLauncher(Launcher):
             return str(folder)
         env = {"PATH": os.environ["PATH"], **job.env, **job.secrets}
         command = ["sh", "-c", START, folder, *job.command]
-        subprocess.run(command, env=env, stdin=subprocess.DEVNULL, start_new_session=True, check=True)
+        try:
+            subprocess.run(command, env=env, stdin=subprocess.DEVNULL, start_new_session=True, check=True)
+        except OSError:
+            self.remove(folder)
+            raise
         return str(folder)
 
     def find(self, key):
