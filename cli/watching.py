@@ -93,43 +93,58 @@ def _in_order(changes: Sequence[_News], lines: Sequence[_News]) -> list[_News]:
 
 
 @contextmanager
-def dispatching(session: Session, run: FlowRun) -> Iterator[bool]:
-    """Dispatch this one run in the background for as long as this lasts, unless a live worker does.
+def dispatching(session: Session, run: FlowRun) -> Iterator[None]:
+    """Dispatch this one run in the background for as long as this lasts, whenever no live worker does.
 
-    Yields whether it is done here.
+    A worker that was there when the run was submitted may die: then this takes over, once its lease has run out.
     """
     if why := unserved(session, run):
         say(why, "yellow")
-        yield False
-        return
-    from poolform.core.store import pools, workers
-
-    with session.store.read() as tx:
-        alive = workers.live(tx, pool_id=run.pool_id)
-        pool = pools.by_id(tx, run.pool_id)
-    if alive or (pool and pool.type == "served"):
-        yield False
+        yield
         return
     from poolform.core.dispatch.wiring import make_worker
+    from poolform.core.store import pools
 
-    worker = make_worker(session.store, session.plugins, session.blocks, Quiet(), only=run.id)
+    with session.store.read() as tx:
+        pool = pools.by_id(tx, run.pool_id)
+    if pool and pool.type == "served":
+        yield
+        return
+    stopped, made = threading.Event(), []
     failures: list[BaseException] = []
 
     def work() -> None:
         try:
-            worker.run()
+            while _somebody_dispatches(session, run):
+                if stopped.wait(_LOOK):
+                    return
+            worker = make_worker(session.store, session.plugins, session.blocks, Quiet(), only=run.id)
+            made.append(worker)
+            if not stopped.is_set():
+                worker.run()
         except BaseException as exc:  # noqa: BLE001 - raised again by whoever waits
             failures.append(exc)
+        finally:
+            session.store.leave()
 
     thread = threading.Thread(target=work, name="dispatcher")
     thread.start()
     try:
-        yield True
+        yield
     finally:
-        worker.stop()
+        stopped.set()
+        for worker in made:
+            worker.stop()
         thread.join()
     if failures:
         raise failures[0]
+
+
+def _somebody_dispatches(session: Session, run: FlowRun) -> bool:
+    from poolform.core.store import workers
+
+    with session.store.read() as tx:
+        return bool(workers.live(tx, pool_id=run.pool_id))
 
 
 def unserved(session: Session, run: FlowRun) -> str | None:

@@ -208,7 +208,7 @@ class Worker:
             }
             if self._charge.draining.is_set():
                 workers.delete(tx, self.id)
-            else:
+            elif self._charge.only is None:  # who sees to one run is nobody whom others could wait for
                 workers.save(tx, self._record(now))
         for pool_id, supervisor in healthy.items():
             supervisor.tasks.keep(kept[pool_id], asked, asked + lease)

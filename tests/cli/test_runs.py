@@ -556,6 +556,20 @@ def test_runs_outlive_the_worker(alone, deploy, background, tmp_path, number):
     assert (ended["state"], ended["attempt"]) == ("completed", 1)
 
 
+def test_a_watch_takes_over_from_a_worker_that_was_killed(alone, deploy, background):
+    """Also one that began while that worker still counted as alive, or beside another watch."""
+    name = deploy("@flow\ndef f(): time.sleep(3); print('done')")
+    worker = background("worker", "start", "--lease", "2")
+    worker.says("started")
+    first = background("deployment", "run", name, "--watch")
+    first.says("is running")
+    worker.process.kill()
+    second = background("deployment", "run", name, "--watch")
+    assert (first.ends(), second.ends()) == (0, 0)
+    assert "done" in first.said
+    assert "done" in second.said
+
+
 def test_a_worker_for_a_pool_that_is_not_there_does_not_start(run):
     refused = run("worker", "start", "--pool", "hre")
     assert (refused.code, "Did you mean here?" in refused.err) == (2, True)
