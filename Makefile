@@ -24,7 +24,7 @@ $(VENV)/.quickstart: $(BIN)/python pyproject.toml
 	touch $@
 
 quickstart: $(VENV)/.quickstart  ## provision a pool on this machine and run a flow in it
-	$(BIN)/poolform quickstart
+	$(BIN)/poolform quickstart --yes
 
 $(RAY_VENV)/.installed: pyproject.toml examples/poolform-ray/pyproject.toml
 	$(PYTHON) -m venv $(RAY_VENV)

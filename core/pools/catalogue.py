@@ -55,6 +55,12 @@ class Registered:
             raise PluginError(self.plugin.label, text, hint=exc.hint) from exc
         except PoolformError:
             raise
+        except ModuleNotFoundError as exc:
+            needed = f"The pool type {self.pool_type.slug} needs {exc.name}, which is not installed."
+            extra = self.pool_type.extra
+            raise PoolformError(
+                needed, hint=f"Install what it needs: pip install '{extra}'" if extra else None
+            ) from exc
         except Exception as exc:
             text = f"{what} of the pool type {self.pool_type.slug} failed: {reason(exc)}."
             raise PluginError(self.plugin.label, text) from exc

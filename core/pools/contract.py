@@ -167,6 +167,7 @@ class PoolType(ABC):
     module a phrase of its own. A phrase may begin with its own verb: activate, activate-for-good (for what a destroy
     only lets go of), attach, grant. Plans are told in the order of `nouns`. Of `providers`, by their names in the
     module, a pool requires those that its rendered module uses.
+    `extra` is what to install where a library is missing that it imports inside its functions: `poolform-lab[cloud]`.
     `job_configuration` is a nested template whose strings may hold `{{ variable }}`; None is one key a job variable.
     What nobody has set is left out of it, except at the top under the variable's own name: there it is None.
     """
@@ -183,6 +184,7 @@ class PoolType(ABC):
     providers: ClassVar[Mapping[str, Provider]] = {}
     templates: ClassVar[Traversable | None] = None
     nouns: ClassVar[Mapping[str, str]] = {}
+    extra: ClassVar[str | None] = None
     patience: ClassVar[timedelta] = timedelta(minutes=1)
     """How long the platform may take to accept a credential, or a right, that was just made."""
 

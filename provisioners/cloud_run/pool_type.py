@@ -33,6 +33,7 @@ class CloudRunPush(PoolType):
     job_variables = CloudRunJobVariables
     job_configuration = JOB_CONFIGURATION
     providers: ClassVar[Mapping[str, Provider]] = {"google": Provider("hashicorp/google", "~> 8.7")}
+    extra = "poolform[gcp]"
     templates = files("poolform.templates") / "cloud_run"
     nouns = NOUNS
     # Rights that were just granted: two minutes as a rule, seven and more at times.

@@ -50,6 +50,7 @@ class ContainerInstancePush(PoolType):
         "azuread": Provider("hashicorp/azuread", "~> 3.10"),
         "azurerm": Provider("hashicorp/azurerm", "~> 5.10"),
     }
+    extra = "poolform[azure]"
     templates = files("poolform.templates") / "container_instance"
     nouns = NOUNS
     # Azure says of role assignments that they take up to ten minutes to be known.

@@ -31,6 +31,7 @@ class Docker(PoolType):
     job_variables = DockerJobVariables
     # Required only by pools that ask for a network or a volume; versions from 3.1 on know contexts.
     providers: ClassVar[Mapping[str, Provider]] = {"docker": Provider("kreuzwerker/docker", ">= 3.1, < 5.0")}
+    extra = "poolform[docker]"
     templates = files("poolform.templates") / "docker"
     nouns: ClassVar[Mapping[str, str]] = {
         "terraform_data": "a Docker pool on {input[host]}",

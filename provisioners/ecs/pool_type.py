@@ -64,6 +64,7 @@ class EcsPush(PoolType):
     job_variables = EcsJobVariables
     job_configuration = JOB_CONFIGURATION
     providers: ClassVar[Mapping[str, Provider]] = {"aws": Provider("hashicorp/aws", "~> 5.100")}
+    extra = "poolform[aws]"
     templates = files("poolform.templates") / "ecs"
     nouns = NOUNS
 

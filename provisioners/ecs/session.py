@@ -86,6 +86,7 @@ class Clients:
 @contextmanager
 def sentences(doing: str) -> Iterator[None]:
     """Turn what boto3 raises while `doing` something into a PoolformError that a person can act on."""
+    _boto3()  # says what to install, where it is missing
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:

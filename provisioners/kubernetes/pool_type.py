@@ -41,6 +41,7 @@ class Kubernetes(PoolType):
     job_variables = KubernetesJobVariables
     job_configuration = JOB_CONFIGURATION
     providers: ClassVar[Mapping[str, Provider]] = {"kubernetes": Provider("hashicorp/kubernetes", "~> 3.4")}
+    extra = "poolform[kubernetes]"
     templates = files("poolform.templates") / "kubernetes"
     nouns = NOUNS
 

@@ -25,6 +25,7 @@ class ModalPush(PoolType):
     variables = ModalVariables
     outputs = ModalOutputs
     job_variables = ModalJobVariables
+    extra = "poolform[modal]"
     templates = files("poolform.templates") / "modal"
     nouns: ClassVar[Mapping[str, str]] = {"terraform_data": "a Modal pool, whose app is {input[app]}"}
 
