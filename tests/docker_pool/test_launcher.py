@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from dataclasses import replace
@@ -17,7 +18,7 @@ from poolform.provisioners.docker import container
 from poolform.provisioners.docker.engine import Engine, found_host
 from poolform.provisioners.docker.launcher import DockerLauncher
 
-POOL = "launcher1"
+POOL = f"launcher{os.getpid()}"  # the engine is shared with other processes that test
 
 
 def job(code="pass", *, key=None, command=None, secrets=(), env=(), labels=(), **configuration):

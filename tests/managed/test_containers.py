@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.docker]
 
 @pytest.fixture
 def launcher(folder, index, base_image):
-    launcher = ManagedContainers(folder, Engine(found_host()), "managed2", keep=3600.0, grace=1.0)
+    launcher = ManagedContainers(folder, Engine(found_host()), f"apart{os.getpid()}", keep=3600.0, grace=1.0)
     yield launcher
     launcher.remove_all()
     launcher.close()

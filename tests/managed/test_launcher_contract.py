@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from poolform.provisioners.docker.engine import Engine, found_host
@@ -9,6 +11,8 @@ from poolform.provisioners.managed.containers import ManagedContainers
 from poolform.provisioners.managed.pool_type import Managed
 from poolform.provisioners.managed.processes import managed_processes
 from poolform.testing.launchers import LauncherContract
+
+POOL = f"managed{os.getpid()}"  # the engine is shared with other processes that test
 
 
 class TestProcesses(LauncherContract):
@@ -41,7 +45,7 @@ class TestContainers(LauncherContract):
     @pytest.fixture
     def connect(self, folder, base_image):
         self.job_variables = {"image": base_image}
-        return lambda: ManagedContainers(folder, Engine(found_host()), "managed1", keep=3600.0, grace=1.0)
+        return lambda: ManagedContainers(folder, Engine(found_host()), POOL, keep=3600.0, grace=1.0)
 
     @pytest.fixture
     def leftovers(self, engine):
@@ -49,6 +53,6 @@ class TestContainers(LauncherContract):
 
         client = docker.from_env()
         yield lambda: [
-            found.name for found in client.containers.list(all=True, filters={"label": "poolform-pool-id=managed1"})
+            found.name for found in client.containers.list(all=True, filters={"label": f"poolform-pool-id={POOL}"})
         ]
         client.close()
