@@ -197,7 +197,7 @@ def _set_paused(ctx: typer.Context, name: str, *, paused: bool) -> None:
 def _due(schedule: DeploymentSchedule) -> str:
     from poolform.core.runs.timetables import spec
 
-    due = f"next at {when(schedule.next_at)}" if schedule.next_at is not None else "nothing to come"
+    due = f"next at {when(schedule.next_at, schedule.timezone)}" if schedule.next_at is not None else "nothing to come"
     return f"{spec(schedule).text} ({schedule.timezone}), {due if schedule.active else 'paused'}"
 
 

@@ -32,7 +32,13 @@ def ls(ctx: typer.Context, name: Name, output: Output = Format.text) -> None:
         show_json([as_json(schedule) for schedule in found])
         return
     rows = [
-        (s.slug or s.id[:12], spec(s).text, s.timezone, "active" if s.active else "paused", when(s.next_at) or None)
+        (
+            s.slug or s.id[:12],
+            spec(s).text,
+            s.timezone,
+            "active" if s.active else "paused",
+            when(s.next_at, s.timezone) or None,
+        )
         for s in found
     ]
     hint = f"{name} has no schedule. Make one: poolform deployment schedule create '{name}' --cron '0 1 * * *'"
@@ -80,7 +86,10 @@ def create(
             raise UsageError(f"{name} has a schedule called {slug} already.", hint="Delete that, or take another name.")
         made = timetables.add(tx, deployment, schedule)
     show(made.id)
-    say(f"{name} runs {schedule.text} ({schedule.timezone})" + (f", next at {when(made.next_at)}." if active else "."))
+    say(
+        f"{name} runs {schedule.text} ({schedule.timezone})"
+        + (f", next at {when(made.next_at, schedule.timezone)}." if active else ".")
+    )
     if deployment.paused:
         say(f"The deployment is paused: poolform deployment resume '{name}'", "yellow")
 

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 import typer
 
 from poolform.cli.session import Session
-from poolform.cli.view import Format, Output, counted, say, show, show_json, styled
+from poolform.cli.view import Format, Output, counted, folded, say, show, show_json, styled, terminal_width
 from poolform.core.errors import PoolformError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 app = typer.Typer(add_completion=False)
+
+_HEAD = 18  # columns before a check's message
 
 
 @app.command()
@@ -35,13 +37,22 @@ def doctor(ctx: typer.Context, output: Output = Format.text) -> None:
     else:
         for name, ok, text, hint in results:
             mark = styled("ok  ", "green") if ok else styled("FAIL", "red")
-            show(f"{mark} {name:<12} {text}")
+            _show(f"{mark} {name:<12} ", text)
             if hint and not ok:
-                show(f"     {'':<12} {hint}")
+                _show("", hint)
     if not all(ok for _, ok, _, _ in results):
         raise typer.Exit(1)
     if output is Format.text:
         say("Everything works.", "green")
+
+
+def _show(head: str, text: str) -> None:
+    """Show a text after its head, folded on a terminal, below where the first line begins."""
+    width = terminal_width()
+    first, *rest = folded(text, max(width - _HEAD, 12)) if width else [text]
+    show(f"{head or ' ' * _HEAD}{first}")
+    for line in rest:
+        show(f"{'':<{_HEAD}}{line}")
 
 
 def _checked(

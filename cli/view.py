@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from datetime import datetime
 from enum import StrEnum
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -24,6 +26,7 @@ class Format(StrEnum):
 
 Output = Annotated[Format, typer.Option("--output", "-o", help="How to print the result.", show_default=False)]
 
+_NARROWEST = 12  # columns; ids are cut to this, and stay in one piece
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 
 
@@ -64,22 +67,33 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, empty: st
         say(empty)
         return
     cells = [[_cell(value) for value in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+    widths = _fitting([max(map(len, column)) for column in zip(columns, *cells, strict=True)], columns)
     show(styled(_line(columns, widths), "bold"))
     for row in cells:
-        show(_line(row, widths))
+        for line in zip_longest(*map(folded, row, widths), fillvalue=""):
+            show(_line(line, widths))
 
 
 def fields(values: Mapping[str, object]) -> None:
     """Print names and values, one a line, aligned."""
     width = max(map(len, values), default=0)
+    room = terminal_width()
     for name, value in values.items():
-        show(f"{styled(f'{name:<{width}}', 'dim')}  {_cell(value)}")
+        first, *rest = folded(_cell(value), max(room - width - 2, _NARROWEST)) if room else [_cell(value)]
+        show(f"{styled(f'{name:<{width}}', 'dim')}  {first}")
+        for line in rest:
+            show(f"{'':<{width}}  {line}")
 
 
-def when(seconds: float | None) -> str:
-    """Return a time in this machine's zone, to the second; empty for none."""
-    return "" if seconds is None else datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+def when(seconds: float | None, zone: str | None = None) -> str:
+    """Return a time to the second, with its zone: this one, or this machine's; empty for none."""
+    if seconds is None:
+        return ""
+    if zone is None:
+        return f"{datetime.fromtimestamp(seconds).astimezone():%Y-%m-%d %H:%M:%S %Z}"
+    from zoneinfo import ZoneInfo
+
+    return f"{datetime.fromtimestamp(seconds, ZoneInfo(zone)):%Y-%m-%d %H:%M:%S %Z}"
 
 
 def iso(seconds: float | None) -> str | None:
@@ -90,6 +104,35 @@ def iso(seconds: float | None) -> str | None:
 def counted(number: int, noun: str) -> str:
     """Return `1 block`, `2 blocks`."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def terminal_width() -> int | None:
+    """Return how many columns results have; None where they go to no terminal and are not to be folded."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return None
+    return shutil.get_terminal_size().columns
+
+
+def folded(text: str, width: int) -> list[str]:
+    """Return a text in lines that are no wider than this, broken between words where they allow it."""
+    if len(text) <= width:
+        return [text]
+    from textwrap import wrap
+
+    return [line for part in text.splitlines() for line in wrap(part, width, break_on_hyphens=False) or [""]] or [""]
+
+
+def _fitting(widths: list[int], columns: Sequence[str]) -> list[int]:
+    """Return the widths of columns on a terminal, where the widest give way until all fit, but not their headings."""
+    room = terminal_width()
+    least = [max(len(column), _NARROWEST) for column in columns]
+    while room and sum(widths) + 2 * (len(widths) - 1) > room:
+        yielding = [i for i, width in enumerate(widths) if width > least[i]]
+        if not yielding:
+            break
+        widest = max(yielding, key=lambda i: widths[i])
+        widths[widest] -= 1
+    return widths
 
 
 def _cell(value: object) -> str:

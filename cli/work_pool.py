@@ -221,9 +221,14 @@ def preview(
     if output is Format.json:
         show_json([{**asdict(run), "scheduled_at": iso(run.scheduled_at)} for run in due])
         return
-    rows = [(when(run.scheduled_at), run.deployment or run.flow, run.queue, run.name or run.schedule) for run in due]
+    rows = [
+        (when(run.scheduled_at, run.timezone), run.deployment or run.flow, run.queue, run.name or run.schedule)
+        for run in due
+    ]
     table(
-        ("WHEN", "DEPLOYMENT", "QUEUE", "RUN OR SCHEDULE"), rows, empty=f"No run of {name} is due within {hours:g} h."
+        ("WHEN", "DEPLOYMENT", "QUEUE", "RUN OR SCHEDULE"),
+        rows,
+        empty=f"No run of {name} is due within {hours:g} h; look further with --hours.",
     )
     if pool.paused and due:
         say(f"The pool is paused, so none of them will start: poolform work-pool resume {name}", "yellow")

@@ -64,7 +64,7 @@ def of_deployment(tx: Transaction, pool: WorkPool, plan: Plan) -> Change | None:
     known = stored.find(tx, name)
     wanted = deployments.columns(plan)
     if known is None:
-        schedule = [one.text for one in plan.schedules or ()]
+        schedule = [_described(one) for one in plan.schedules or ()]
         return Change("create", "deployment", name, [f"work pool {pool.name}", *schedule])
     details = [
         *_detail("work_pool", known.pool, pool.name),
@@ -91,12 +91,16 @@ def _column(key: str, before: Json, after: Json) -> Iterator[str]:
 
 def _timetable(known: Sequence[DeploymentSchedule], wanted: Sequence[Schedule]) -> list[str]:
     kept, new, gone = timetables.compared(known, wanted)
-    changed = [f"schedule {row.slug or spec.text}" for row, spec in kept if timetables.differs(row, spec)]
+    changed = [f"schedule {row.slug or _described(spec)}" for row, spec in kept if timetables.differs(row, spec)]
     return [
         *changed,
-        *(f"+ schedule {one.text}" for one in new),
-        *(f"- schedule {timetables.spec(row).text}" for row in gone),
+        *(f"+ schedule {_described(one)}" for one in new),
+        *(f"- schedule {_described(timetables.spec(row))}" for row in gone),
     ]
+
+
+def _described(schedule: Schedule) -> str:
+    return f"{schedule.text} ({schedule.timezone})"
 
 
 def _detail(key: str, before: Json, after: Json, *, secret: bool = False) -> Iterator[str]:

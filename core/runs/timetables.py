@@ -134,6 +134,7 @@ class Upcoming:
     name: str | None = None
     id: str | None = None
     schedule: str | None = None
+    timezone: str | None = None
 
 
 def preview(tx: Transaction, pool: WorkPool, *, hours: float, most: int = 1000) -> list[Upcoming]:
@@ -166,7 +167,14 @@ def _times(deployment: Deployment, row: DeploymentSchedule, now: float, until: f
 
 
 def _made(deployment: Deployment, schedule: Schedule, at: float) -> Upcoming:
-    return Upcoming(at, deployment.flow_name, deployment.full_name, deployment.queue, schedule=schedule.text)
+    return Upcoming(
+        at,
+        deployment.flow_name,
+        deployment.full_name,
+        deployment.queue,
+        schedule=schedule.text,
+        timezone=schedule.timezone,
+    )
 
 
 def _next(tx: Transaction, deployment: Deployment, schedule: Schedule, *, active: bool) -> float | None:

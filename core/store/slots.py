@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 class Slot(Record):
     """A taken place: by which run, since when, and the worker that looks after it.
 
-    `worker` is None for one that is gone; the run is taken over, at the latest, when `lease_expires_at` has passed.
+    `worker` is None for one that has left, or has died and let its own lease pass; the run is taken over, at the
+    latest, when `lease_expires_at` has passed.
     """
 
     run_id: str
@@ -39,11 +40,11 @@ def taken(tx: Transaction, pool_id: str, *, queue_id: str | None = None) -> Sequ
         "SELECT r.id AS run_id, r.name, d.flow_name || '/' || d.name AS deployment, q.name AS queue, r.state, "  # noqa: S608
         "r.claimed_at AS since, w.name AS worker, r.lease_expires_at FROM flow_runs r "
         "LEFT JOIN deployments d ON d.id = r.deployment_id LEFT JOIN work_queues q ON q.id = r.queue_id "
-        "LEFT JOIN workers w ON w.id = r.worker_id "
+        "LEFT JOIN workers w ON w.id = r.worker_id AND w.expires_at > :now "
         f"WHERE r.pool_id = :pool AND {HELD} "
         f"AND r.state IN ('pending', 'submitted', 'running') {where} "
         "ORDER BY r.claimed_at, r.scheduled_at, r.created_at",
-        {"pool": pool_id} | ({"queue": queue_id} if where else {}),
+        {"pool": pool_id, "now": tx.now()} | ({"queue": queue_id} if where else {}),
     )
     return [read(Slot, row) for row in rows]
 

@@ -76,6 +76,20 @@ def test_the_way_of_a_schedule(cli, tmp_path):
     assert "has no schedule" in cli("deployment", "schedule", "ls", "etl/x").err
 
 
+def test_times_say_their_zone(cli, monkeypatch):
+    """A schedule's times are shown in its own zone, all others in this machine's, and each says which that is."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    made = deploy(cli, "--cron", "0 1 * * *", "--timezone", "America/Phoenix")
+    assert made.code == 0, made.err
+    assert " 01:00:00 MST" in cli("deployment", "schedule", "ls", "etl/x").out
+    assert " 01:00:00 MST" in cli("deployment", "inspect", "etl/x").out
+    assert " 01:00:00 MST" in cli("work-pool", "preview", "here", "--hours", "25").out
+    assert " 01:00:00 MST" in cli("deployment", "schedule", "create", "etl/x", "--cron", "0 1 * * *", "--timezone",
+                                  "America/Phoenix", "--slug", "two").err  # fmt: skip
+    assert cli("deployment", "run", "etl/x").code == 0
+    assert cli("flow-run", "ls").out.rstrip().endswith(" JST")
+
+
 @pytest.mark.parametrize(("wrong", "said"), [
     (["--cron", "0 25 * * *"], "bad hour"),
     (["--cron", "0 1 * * *", "--timezone", "Berlin"], "Did you mean Europe/Berlin?"),

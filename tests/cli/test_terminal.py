@@ -269,6 +269,15 @@ def test_help_fits_its_terminal_and_a_reader_that_has_enough_is_no_error(termina
     assert len(plain(piped).splitlines()) == 1, piped
 
 
+def test_tables_fold_to_a_narrow_terminal_between_words(terminal, poolform):
+    assert poolform(*CREATE, "--yes").code == 0
+    shown = terminal("-c", f"stty cols 80; {POOLFORM} work-pool inspect p; {POOLFORM} work-pool types; {POOLFORM} "
+                     f"work-pool history p; {POOLFORM} doctor; true", command="/bin/sh").read()  # fmt: skip
+    lines = plain(shown).splitlines()
+    assert max(map(len, lines)) <= 80, max(lines, key=len)
+    assert "overridden" in shown or "environment" in shown.lower()
+
+
 def test_closed_streams_are_no_fault(terminal, poolform):
     assert poolform(*CREATE, "--yes").code == 0
     for closed, ending in (

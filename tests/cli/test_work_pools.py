@@ -93,6 +93,6 @@ def test_types_describe_themselves_with_what_this_machine_offers(poolform, home)
     assert "properties" in poolform("work-pool", "types", "process", "-o", "json").json["variables"]
     unknown = poolform("work-pool", "types", "proces")
     assert (unknown.code, "Did you mean process?" in unknown.err) == (2, True)
-    assert poolform("work-pool", "preview", "p").err == "No run of p is due within 1 h.\n"
+    assert poolform("work-pool", "preview", "p").err == "No run of p is due within 1 h; look further with --hours.\n"
     assert poolform("work-pool", "history", "p").err == "Nothing was done to it yet.\n"
     assert poolform("work-pool", "history", "p", "-o", "json").json == []

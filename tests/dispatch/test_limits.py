@@ -12,7 +12,7 @@ from poolform.core.dispatch import following
 from poolform.core.dispatch.claim import claim
 from poolform.core.errors import PoolformError
 from poolform.core.runs.launchers import LaunchRefused, NoCapacity
-from poolform.core.store import pools, runs, slots
+from poolform.core.store import pools, runs, slots, workers
 from poolform.core.store.database import open_store
 
 STARTED = """echo 'poolform: {"event":"started"}'; """
@@ -147,6 +147,18 @@ def test_a_dead_worker_s_slot_is_taken_over_with_its_run(bench, trace):
     bench.wait(first, second)
     assert trace.started == ["first", "second"]
     assert trace.most_at_once == 1
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_a_killed_worker_is_gone_from_its_slot(bench, alive):
+    bench.submit()
+    with bench.store.write() as tx:
+        now = tx.now()
+        workers.save(tx, workers.Worker("w", "mine", None, "here", 1, now - 9, now - 9, now + (9 if alive else -1)))
+        claim(tx, bench.pool.id, "w", lease=10, most=1)
+    with bench.store.read() as tx:
+        (slot,) = slots.taken(tx, bench.pool.id)
+    assert slot.worker == ("mine" if alive else None)
 
 
 def test_order_is_strict_under_contention(bench, store_url, trace):
