@@ -122,7 +122,7 @@ def test_how_runs_end(person):
     person.deploy("broken")
     failed = person.try_("deployment", "run", "broken/x", "--watch")
     assert (failed.returncode, "failed: ValueError: boom" in failed.stderr) == (5, True), failed.stderr
-    person.deploy("hello", "--job-variable", 'pip_packages=["no-such-package-of-anybody"]')
+    person.deploy("hello", "--job-variable", 'pip_packages=["/no/such/package.whl"]')
     crashed = person.try_("deployment", "run", "hello/x", "--watch", "--param", "name=x")
     assert (crashed.returncode, "crashed: Ray: runtime_env setup failed" in crashed.stderr) == (5, True), crashed.stderr
 
