@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from poolform.core.runs.changes import Difference, PoolChange, Reader
+    from poolform.core.store.deployments import Deployment
+    from poolform.core.store.pools import WorkPool
 
 app = typer.Typer(add_completion=False)
 
@@ -83,9 +85,26 @@ def deploy_from_file(
             f"Which deployment of {project.file.name}? It has {known}.", hint="Give --name NAME, or --all."
         )
     chosen = project.chosen(names) if names else list(range(len(project.deployments)))
-    for saved in changes.save(session.store, reader.difference(only=chosen)):
-        say(f"Deployed {saved.full_name} to the work pool {saved.pool}.", "green")
-        say(f"Run it: poolform deployment run '{saved.full_name}' --watch")
+    found = reader.difference(only=chosen)
+    where = {pool.name: pool for pool, _ in found.plans}
+    for saved in changes.save(session.store, found):
+        say_deployed(saved, where[saved.pool])
+
+
+def say_deployed(saved: Deployment, pool: WorkPool) -> None:
+    """Say that a flow is deployed, and the next step: to run it, or first what its pool needs before it runs any."""
+    from poolform.core.errors import NotReady
+    from poolform.core.runs.deployments import check_ready
+
+    say(f"Deployed {saved.full_name} to the work pool {saved.pool}.", "green")
+    run = f"poolform deployment run '{saved.full_name}' --watch"
+    try:
+        check_ready(pool)
+    except NotReady as exc:
+        say(f"{exc.message} {exc.hint}", "yellow")
+        say(f"Then run it: {run}")
+    else:
+        say(f"Run it: {run}")
 
 
 def _reader(session: Session, file: Path | None) -> Reader:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from poolform.cli.apply import deploy_from_file
+from poolform.cli.apply import deploy_from_file, say_deployed
 from poolform.cli.session import Session
 from poolform.cli.view import say
 
@@ -167,5 +167,4 @@ def deploy(
         order.carry_out(session.blocks, folder=folder, push=push, on_line=say)
     with session.store.write() as tx:
         saved = deployments.save(tx, work_pool, plan)
-    say(f"Deployed {saved.full_name} to the work pool {pool}.", "green")
-    say(f"Run it: poolform deployment run '{saved.full_name}' --watch")
+    say_deployed(saved, work_pool)

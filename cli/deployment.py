@@ -122,15 +122,20 @@ def watched(session: Session, submitted: FlowRun, output: Format = Format.text) 
 
 def _interrupted(session: Session, run_id: str) -> Interrupted:
     """Return the error for a run that is not watched any more: what becomes of it, and who sees to that."""
+    from poolform.cli.watching import unserved
     from poolform.core.errors import Interrupted
-    from poolform.core.store import runs, workers
+    from poolform.core.store import pools, runs, workers
 
     with session.store.read() as tx:
         run = runs.get(tx, run_id)
+        pool = pools.by_id(tx, run.pool_id)
         alive = workers.live(tx, pool_id=run.pool_id)
     waits = run.state == "scheduled"
     hint = f"Watch it: poolform flow-run watch {run.id[:12]}, or cancel it: poolform flow-run cancel {run.id[:12]}."
-    if not alive:
+    if pool is not None and pool.type == "served":  # no worker takes such a run, only the script that serves it
+        if unserved(session, run):
+            hint += f" {'It is launched' if waits else 'Its outcome is noted'} once its script is started again."
+    elif not alive:
         hint += f" {'It is launched' if waits else 'Its outcome is noted'} by the next worker: poolform worker start"
     return Interrupted(
         f"Interrupted: the run {run.name} {'waits to be launched' if waits else 'goes on'}; nothing is lost.", hint=hint

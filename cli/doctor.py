@@ -30,6 +30,7 @@ def doctor(ctx: typer.Context, output: Output = Format.text) -> None:
         "database": lambda: _database(session),
         "plugins": lambda: _plugins(session),
         "credentials": lambda: _credentials(session),
+        "work pools": lambda: _pools(session),
     }
     results = [result for name, check in checks.items() for result in _checked(name, check)]
     if output is Format.json:
@@ -105,18 +106,26 @@ def _plugins(session: Session) -> Iterator[tuple[bool, str, str | None]]:
 
 
 def _credentials(session: Session) -> Iterator[tuple[bool, str, str | None]]:
-    """Try what every pool authenticates with, and that the blocks can be read."""
-    from poolform.core.pools import credentials
-    from poolform.core.store import blocks, pools
+    """Try whether the blocks can be read."""
+    from poolform.core.store import blocks
 
     with session.store.read() as tx:
-        rows, every = blocks.list_all(tx), pools.list_all(tx)
+        rows = blocks.list_all(tx)
     for row in rows:
         session.blocks.load(row.type, row.name)
     yield True, f"{counted(len(rows), 'block')}, all readable", None
+
+
+def _pools(session: Session) -> Iterator[tuple[bool, str, str | None]]:
+    """Try of every pool what its launcher needs: a login, a folder, an engine."""
+    from poolform.core.pools import credentials
+    from poolform.core.store import pools
+
+    with session.store.read() as tx:
+        every = pools.list_all(tx)
     for pool in every:
         registered = session.plugins.pool_types.get(pool.type)
         finding = credentials.check(registered, pool, session.blocks)
         if finding is not None:
             ok = finding.verdict != "missing"
-            yield ok, f"{pool.name}: {finding.message or 'its credential works'}", finding.hint
+            yield ok, f"{pool.name}: {finding.message or 'usable'}", finding.hint

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from poolform.cli.session import Session
 from poolform.cli.view import say
 
 app = typer.Typer(add_completion=False)
@@ -14,6 +15,7 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def init(
+    ctx: typer.Context,
     pool: Annotated[str, typer.Option("--pool", "-p", help="The work pool that its deployments are for.")] = "my-pool",
 ) -> None:
     """Write a poolform.yaml, with a deployment for each flow of this folder."""
@@ -21,11 +23,15 @@ def init(
     from poolform.core.pools.records import check_name
     from poolform.core.runs.project import NAMES
     from poolform.core.runs.starting import starting_point
+    from poolform.core.store import pools
 
     check_name(pool)
     for name in NAMES:
         if Path(name).exists():
             raise AlreadyExists(f"There is a {name} already.", hint="See what it would change: poolform apply --plan")
+    with Session.of(ctx).store.read() as tx:
+        known = pools.find(tx, pool)
     file = Path(NAMES[0])
-    file.write_text(starting_point(Path.cwd(), pool=pool), encoding="utf-8")
+    text = starting_point(Path.cwd(), pool=pool, pool_type=known.type if known else "process")
+    file.write_text(text, encoding="utf-8")
     say(f"Wrote {file}. See what it would change, then do it: poolform apply")

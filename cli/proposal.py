@@ -32,6 +32,7 @@ def show_proposal(proposal: Proposal) -> None:
     pool = proposal.pool
     if proposal.is_empty:
         say(_nothing(proposal))
+        show_sentences(proposal.effects)
         return
     verb = "deprovision" if proposal.purpose == "deprovision" else "provision"
     name = styled(pool.name, "bold", stream=sys.stderr)

@@ -28,6 +28,7 @@ from poolform.cli.work_pool_options import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from poolform.core.errors import AlreadyExists
     from poolform.core.pools.planning import Context
     from poolform.core.pools.proposal import Proposal
     from poolform.core.store.pools import WorkPool
@@ -56,7 +57,6 @@ def create(
     output: Output = Format.text,
 ) -> None:
     """Create a work pool, with its infrastructure if --provision-infra is given."""
-    from poolform.core.errors import AlreadyExists
     from poolform.core.pools import records
     from poolform.core.runs.jobs import load_template
     from poolform.core.store import pools
@@ -69,14 +69,8 @@ def create(
     state = Backend(backend, pairs(backend_config, "--backend-config"))
     with session.store.read() as tx:
         existing = pools.find(tx, name)
-    if existing is not None:
-        go_on = f"Go on with its infrastructure: poolform work-pool provision-infra {name}"
-        raise AlreadyExists(
-            f"A work pool named {name} exists already ({existing.type}, {existing.state}).",
-            hint=go_on
-            if existing.state == "provisioning"
-            else f"Take another name, or look at it: poolform work-pool inspect {name}",
-        )
+    if existing is not None and not (provision_ and existing.state == "provisioning"):
+        raise _taken(existing)
     variables = gathered(registered, {}, set_, vars_)
     pool = records.new_record(
         name,
@@ -87,6 +81,11 @@ def create(
         concurrency_limit=concurrency_limit,
         paused=paused,
     )
+    if existing is not None:
+        if not records.same_wish(existing, pool):
+            raise _taken(existing)
+        say(f"The work pool {name} is partly provisioned already, by the same command: going on with it.")
+        pool = existing
     if plan:
         _show_plan(session, lambda context: _proposed(context, pool), output)
     has_resources = registered.pool_type.templates is not None
@@ -95,6 +94,19 @@ def create(
         return
     records.store_new(session.store, pool)
     say(f"Created the work pool {name}. It is not provisioned yet: poolform work-pool provision-infra {name}")
+
+
+def _taken(existing: WorkPool) -> AlreadyExists:
+    """Return the error for a name that another pool has, or the same one with other variables."""
+    from poolform.core.errors import AlreadyExists
+
+    name = existing.name
+    go_on = f"Go on with its infrastructure: poolform work-pool provision-infra {name}"
+    look = f"Take another name, or look at it: poolform work-pool inspect {name}"
+    return AlreadyExists(
+        f"A work pool named {name} exists already ({existing.type}, {existing.state}).",
+        hint=go_on if existing.state == "provisioning" else look,
+    )
 
 
 @app.command("provision-infra")

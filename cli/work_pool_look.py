@@ -24,6 +24,7 @@ def drift(ctx: typer.Context, name: Name, output: Output = Format.text) -> None:
     """Compare a pool's infrastructure with what was applied. Exit code 4 says that something differs."""
     from poolform.cli.proposal import show_sentences
     from poolform.core.pools import inspection
+    from poolform.core.pools.credentials import trouble
 
     session = Session.of(ctx)
     pool = named_pool(session, name)
@@ -46,7 +47,8 @@ def drift(ctx: typer.Context, name: Name, output: Output = Format.text) -> None:
             say(f"{name} has drifted. Putting it right would:")
             show_sentences(found.sentences)
         if credential and credential.verdict == "missing":
-            say(f"The pool's credential does not work: {credential.message}", "red")
+            registered = session.plugins.pool_types.get(pool.type)
+            say(f"{trouble(registered and registered.pool_type)}: {credential.message}", "red")
         say(f"Put it right: poolform work-pool provision-infra {name}")
     if not found.is_clean:
         raise typer.Exit(CHANGES_PENDING)

@@ -14,6 +14,7 @@ from poolform.cli.view import Format, Output, counted, iso, say, show_json, tabl
 
 if TYPE_CHECKING:
     from poolform.core.dispatch.worker import Worker
+    from poolform.core.store.pools import WorkPool
 
 app = typer.Typer(
     help="Workers: processes that launch runs and look after them.", no_args_is_help=True, add_completion=False
@@ -73,6 +74,8 @@ def start(
             say(f"Its health is at http://{health_host}:{port}/health")
         what = f"the work pool {pool}" if pool else "all work pools"
         say(f"Worker {worker.name} started for {what}. Ctrl-C stops it.")
+        if only is not None:
+            _say_what_is_missing(only)
         left = _until_stopped(worker, drain)
     if left:
         say("Worker stopped. Jobs that run go on; the next worker takes them over.")
@@ -105,6 +108,17 @@ def ls(ctx: typer.Context, output: Output = Format.text) -> None:
         return
     rows = [(w.name, names.get(w.pool_id) if w.pool_id else "all", w.host, w.pid, when(w.heartbeat_at)) for w in alive]
     table(("NAME", "POOL", "HOST", "PROCESS", "HEARTBEAT"), rows, empty="No worker is running: poolform worker start")
+
+
+def _say_what_is_missing(pool: WorkPool) -> None:
+    """Say what keeps a pool from running anything, though there is a worker now."""
+    from poolform.core.errors import NotReady
+    from poolform.core.runs.deployments import check_ready
+
+    try:
+        check_ready(pool)
+    except NotReady as exc:
+        say(f"{exc.message} {exc.hint}", "yellow")
 
 
 def _until_stopped(worker: Worker, drain: float) -> int:

@@ -118,7 +118,7 @@ class StalePlan(TerraformError):
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return a hint that names what is closest to `name`, else all that is known."""
     names = sorted(known)
-    close = get_close_matches(name, names, n=3, cutoff=0.5)
+    close = get_close_matches(name, names, n=3, cutoff=0.8) or get_close_matches(name, names, n=3, cutoff=0.5)
     if close:
         return f"Did you mean {' or '.join(close)}?"
     return f"Known: {', '.join(names)}." if names else "There are none yet."

@@ -136,9 +136,15 @@ def wait_until_accepted(pool_type: ChecksCredentials, connection: Connection, cr
         if finding.verdict != "missing":
             return
         if time.monotonic() > deadline:
-            raise PoolformError(f"The pool's credential does not work: {finding.message}.", hint=finding.hint)
+            raise PoolformError(f"{trouble(pool_type)}: {finding.message.rstrip('.')}.", hint=finding.hint)
         time.sleep(pause)
         pause = min(pause * 1.6, 5.0)
+
+
+def trouble(pool_type: object) -> str:
+    """Return how to begin to say that a pool cannot be used: pools without accounts have no credential to blame."""
+    has_one = isinstance(pool_type, MintsCredentials)
+    return "The pool's credential does not work" if has_one else "The pool cannot be used"
 
 
 def forget(context: Context, pool: WorkPool) -> WorkPool:

@@ -11,10 +11,12 @@ from poolform.core.errors import Interrupted, NotReady, PluginError
 from poolform.core.pools import credentials, preflight
 from poolform.core.pools.contract import FindsOrphans, Identity, Migrates, Review
 from poolform.core.pools.lock import require_unlocked
-from poolform.core.pools.proposal import Proposal
+from poolform.core.pools.proposal import Proposal, Sentence
 from poolform.core.pools.records import module_of, type_of
 from poolform.core.pools.workspaces import pool_workspace, temporary_workspace
+from poolform.core.store import deployments as store_deployments
 from poolform.core.store import pools as store_pools
+from poolform.core.store import runs as store_runs
 from poolform.core.terraform.engine import Listener, Setup, Terraform
 from poolform.core.terraform.locate import locate
 from poolform.core.terraform.plan import NOTHING
@@ -151,8 +153,28 @@ def _proposed_destroy(context: Context, pool: WorkPool, workspace: Workspace) ->
         registered=registered,
         reviews=review(context, pool, plan),
         credential=credentials.to_go(pool),
+        effects=_effects(context, pool),
         nouns=registered.pool_type.nouns if registered else {},
     )
+
+
+def _effects(context: Context, pool: WorkPool) -> tuple[Sentence, ...]:
+    """Say what becomes of runs and deployments once the pool's infrastructure is gone."""
+    with context.store.read() as tx:
+        active, waiting = store_runs.unfinished(tx, pool.id)
+        users = [deployment.full_name for deployment in store_deployments.list_all(tx, pool_id=pool.id)]
+    found = []
+    if active:
+        found.append(Sentence("destroy", f"Stop {active} run{'s' if active > 1 else ''} in progress"))
+    if waiting:
+        found.append(
+            Sentence("destroy", f"Cancel {waiting} run{'s' if waiting > 1 else ''} that wait{'s' * (waiting == 1)}")
+        )
+    if users:
+        named = ", ".join(users[:3]) + (f" and {len(users) - 3} more" if len(users) > 3 else "")
+        uses = "deployment that uses" if len(users) == 1 else "deployments that use"
+        found.append(Sentence("update", f"Leave {len(users)} {uses} the pool without a place to run: {named}"))
+    return tuple(found)
 
 
 @contextmanager

@@ -41,7 +41,8 @@ class Proposal:
 
     `pool` is the record as it will be stored; `recorded_at` the time stamp of the one it replaces, None for a new pool.
     `binary` is the Terraform that planned it; None for a pool without resources, which needs none.
-    `credential` are sentences on the credentials that come after the apply, or go before a destroy.
+    `credential` are sentences on the credentials that come after the apply, or go before a destroy;
+    `effects` what a destroy does to runs and deployments.
     """
 
     purpose: Purpose
@@ -57,13 +58,16 @@ class Proposal:
     findings: tuple[Finding, ...] = ()
     reviews: tuple[Review, ...] = ()
     credential: tuple[Sentence, ...] = ()
+    effects: tuple[Sentence, ...] = ()
     nouns: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def sentences(self) -> tuple[Sentence, ...]:
         """Everything that would be done, in the order in which it would be."""
         changes = plan_sentences(self.plan, self.nouns)
-        return (*self.credential, *changes) if self.purpose == "deprovision" else (*changes, *self.credential)
+        if self.purpose == "deprovision":
+            return (*self.effects, *self.credential, *changes)
+        return (*changes, *self.credential)
 
     def require_passed(self) -> None:
         """Refuse what a plugin objects to. Raises Vetoed, with every objection and whose it is."""

@@ -86,6 +86,12 @@ def new_record(
     )
 
 
+def same_wish(known: WorkPool, wanted: WorkPool) -> bool:
+    """Say whether a record asks for the pool that is known: of its type, with its variables, backend and settings."""
+    asked = ("name", "type", "variables", "backend", "base_job_template", "concurrency_limit", "paused")
+    return all(getattr(known, what) == getattr(wanted, what) for what in asked)
+
+
 def store_new(store: Store[Any], pool: WorkPool) -> WorkPool:
     """Store a new pool that is not provisioned. Raises AlreadyExists."""
     values = asdict(pool)

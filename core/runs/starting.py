@@ -16,9 +16,7 @@ name: {name}
 
 work_pools:
   - name: {pool}
-    type: process
-    # variables:
-    #   folder: /srv/jobs
+    type: {type}
 
 """
 _EXAMPLE = """\
@@ -33,15 +31,15 @@ deployments: []
 """
 
 
-def starting_point(folder: Path, *, pool: str) -> str:
-    """Return a project file for a folder, with a deployment for each flow that is found in it."""
+def starting_point(folder: Path, *, pool: str, pool_type: str = "process") -> str:
+    """Return a project file for a folder and a pool of this type; each flow that is found gets a deployment."""
     found = list(_flows(folder))
     entries = [
         f"  - name: default\n    entrypoint: {path}:{name}\n    work_pool: {pool}\n"
         "    # schedules:\n    #   - cron: 0 1 * * *\n    #     timezone: Europe/Berlin\n"
         for path, name in found
     ]
-    return _START.format(name=json.dumps(folder.absolute().name or "project"), pool=pool) + (
+    return _START.format(name=json.dumps(folder.absolute().name or "project"), pool=pool, type=pool_type) + (
         "deployments:\n" + "\n".join(entries) if entries else _EXAMPLE.format(pool=pool)
     )
 

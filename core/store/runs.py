@@ -242,6 +242,18 @@ def list_recent(
     return [read(FlowRun, row) for row in rows]
 
 
+def unfinished(tx: Transaction, pool_id: str) -> tuple[int, int]:
+    """Return how many runs of a pool are in progress, and how many wait to be launched."""
+    rows = tx.execute(
+        "SELECT state, count(*) AS n FROM flow_runs WHERE pool_id = :pool "
+        "AND state IN ('scheduled', 'pending', 'submitted', 'running') GROUP BY state",
+        {"pool": pool_id},
+    )
+    number = {row["state"]: int(row["n"]) for row in rows}
+    waiting = number.pop("scheduled", 0)
+    return sum(number.values()), waiting
+
+
 def states(tx: Transaction, run_id: str, *, after: int = 0) -> list[StateChange]:
     """Return the states that a run entered after the one numbered `after`, oldest first."""
     rows = tx.execute(

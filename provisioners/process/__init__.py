@@ -15,11 +15,14 @@ from poolform.core.pools.contract import Connection, Finding, JobVariables, Outp
 from poolform.core.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from poolform.core.pools.contract import Credential
     from poolform.core.runs.launchers import Json
     from poolform.provisioners.process.launcher import ProcessLauncher
+
+
+_ANOTHER_FOLDER = "Make it writable, or provision the pool with another one: --set folder=PATH."
 
 
 class ProcessVariables(Variables):
@@ -73,6 +76,18 @@ class Process(PoolType):
         """Keep jobs below Poolform's home."""
         return {"folder": str(Settings.from_environment().home / "jobs")}
 
+    def preflight(self, variables: ProcessVariables, resources: Sequence[str]) -> Iterable[Finding]:
+        """Try whether the folder can be made, or written to where it is there; leaves nothing behind."""
+        folder = there = Path(variables.folder)
+        try:
+            while not there.exists():
+                there = there.parent
+            with tempfile.TemporaryDirectory(dir=there):
+                pass
+        except OSError as exc:
+            what = f"{folder} cannot be written to" if there == folder else f"{folder} cannot be made in {there}"
+            yield Finding("folder", "missing", f"{what}: {exc.strerror}", _ANOTHER_FOLDER)
+
     def connect(self, variables: ProcessVariables, outputs: ProcessOutputs) -> Connection:
         """Remember the folder."""
         return Connection(settings={"folder": outputs.folder})
@@ -95,7 +110,7 @@ class Process(PoolType):
                 "folder",
                 "missing",
                 f"The folder {folder} cannot be written to: {exc.strerror}.",
-                "Make it writable, or provision the pool with another one: --set folder=PATH",
+                _ANOTHER_FOLDER,
             )
         return Finding("folder", "allowed", f"{folder} can be written to.")
 
