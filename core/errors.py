@@ -115,10 +115,10 @@ class StalePlan(TerraformError):
     """The state moved on after the plan was made."""
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return a hint that names what is closest to `name`, else all that is known."""
+def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.5) -> str:
+    """Return a hint that names what is closest to `name`, at least as close as `cutoff`, else all that is known."""
     names = sorted(known)
-    close = get_close_matches(name, names, n=3, cutoff=0.8) or get_close_matches(name, names, n=3, cutoff=0.5)
+    close = get_close_matches(name, names, n=3, cutoff=0.8) or get_close_matches(name, names, n=3, cutoff=cutoff)
     if close:
         return f"Did you mean {' or '.join(close)}?"
     return f"Known: {', '.join(names)}." if names else "There are none yet."

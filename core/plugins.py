@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
+from poolform.core import hooking
 from poolform.core.errors import NotFound, PluginError, nearest
 from poolform.core.pools.catalogue import Catalogue, Plugin, reason
 
@@ -120,13 +121,17 @@ class Plugins:
     @cached_property
     def block_types(self) -> Mapping[str, type[Block]]:
         """Every block type by its name."""
-        from poolform.core.pools.contract import Secret
+        from poolform.core.pools.contract import Block, Secret
         from poolform.core.runs.credentials import BLOCK_TYPES
 
         ours: tuple[type[Block], ...] = (Secret, *BLOCK_TYPES)
         found: dict[str, type[Block]] = {known.block_type: known for known in ours}
-        for _, block_type in self._gathered("poolform_block_types"):
-            found.setdefault(block_type.block_type, block_type)
+        for about, block_type in self._gathered("poolform_block_types"):
+            if isinstance(block_type, type) and issubclass(block_type, Block) and hasattr(block_type, "block_type"):
+                found.setdefault(block_type.block_type, block_type)
+            else:
+                text = f"poolform_block_types returned {block_type!r}, which is not a Block with a block_type."
+                self.report(PluginError(about.label, text))
         return found
 
     @cached_property
@@ -160,16 +165,21 @@ class Plugins:
         try:
             return self._pool_types[slug]
         except KeyError:
-            broken = "".join(f" {problem.message}" for problem in self._problems)
-            raise NotFound(f"There is no pool type {slug!r}.{broken}", hint=nearest(slug, self._pool_types)) from None
+            pass
+        known = self._pool_types.left_out.get(slug)
+        if known is not None:
+            raise NotFound(f"There is no pool type {slug!r}. {known.message}", hint=known.hint)
+        others = [problem for problem in self._problems if problem not in self._pool_types.left_out.values()]
+        broken = "".join(f" {problem.message}" for problem in others)
+        # Where something is broken, it is more likely to be missed than a name that is only a little like this one.
+        hint = nearest(slug, self._pool_types, cutoff=0.8) if others else nearest(slug, self._pool_types)
+        raise NotFound(f"There is no pool type {slug!r}.{broken}", hint=hint)
 
     def register(self, plugin: object, about: Plugin) -> None:
         """Check a plugin, then take it in; what is wrong with it is added to `problems`."""
-        misspelt = sorted(self._unknown_hooks(plugin))
-        if misspelt:
-            hooks = [name for name in vars(Hooks) if name.startswith("poolform_")]
-            hint = nearest(misspelt[0], hooks)
-            self._problems.append(PluginError(about.label, f"there is no hook {', '.join(misspelt)}.", hint=hint))
+        problem = hooking.problem(self._manager, plugin, about.label)
+        if problem is not None:
+            self._problems.append(problem)
             return
         if about.name in self._plugins:
             first = self._plugins[about.name].label
@@ -211,11 +221,6 @@ class Plugins:
         """Note what is wrong with a plugin that could not even be imported."""
         self._problems.append(problem)
 
-    def _unknown_hooks(self, plugin: object) -> Iterator[str]:
-        for name in dir(plugin):
-            if self._manager.parse_hookimpl_opts(plugin, name) is not None and not hasattr(Hooks, name):
-                yield name
-
     def _take_in(self, about: Plugin) -> None:
         try:
             for offer in self._brought(about, "poolform_pool_types", _offers):
@@ -238,7 +243,9 @@ class Plugins:
         try:
             # A generator runs, and may fail, only when it is asked for what it yields.
             results = [list(found) if isinstance(found, GeneratorType) else found for found in caller(**arguments)]
-        except Exception as exc:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as exc:
             self._note_call(about, hook, arguments, f"failed: {reason(exc)}", began)
             raise PluginError(about.label, f"{hook} failed: {reason(exc)}.") from exc
         if caller.get_hookimpls():
@@ -252,12 +259,10 @@ class Plugins:
             self._trace(f"plugin {about.label}: {hook}({given}) {ended}, in {took:.1f} ms\n")
 
     def _brought(self, about: Plugin, hook: str, items: Callable[[Any], Iterable[Any]] = iter) -> list[Any]:
-        results = self._call_one(about, hook, {})
-        try:
-            return [item for result in results for item in items(result)]
-        except (TypeError, AttributeError) as exc:
-            wanted = "a dictionary" if hook == "poolform_sources" else "a list"
-            raise PluginError(about.label, f"{hook} returned {results[0]!r}, which is not {wanted}.") from exc
+        if about not in self.hearing(hook):
+            return []
+        results = hooking.required(about.label, hook, self._call_one(about, hook, {}))
+        return [item for result in results for item in items(result)]
 
 
 def load_plugins(settings: Settings, trace: Callable[[str], None] | None = None) -> Plugins:
@@ -275,17 +280,20 @@ def load_plugins(settings: Settings, trace: Callable[[str], None] | None = None)
         if distribution != BUILT_IN and wanted is not None and entry_point.name not in wanted:
             continue
         found.add(entry_point.name)
-        _import(plugins, Plugin(entry_point.name, distribution, version), entry_point.load)
+        load_plugin(plugins, Plugin(entry_point.name, distribution, version), entry_point.load)
     for name in wanted or ():
         if name not in found:
-            _import(plugins, Plugin(name, "", ""), lambda name=name: import_module(name))  # type: ignore[misc]
+            load_plugin(plugins, Plugin(name, "", ""), lambda name=name: import_module(name))  # type: ignore[misc]
     return plugins
 
 
-def _import(plugins: Plugins, about: Plugin, load: Callable[[], object]) -> None:
+def load_plugin(plugins: Plugins, about: Plugin, load: Callable[[], object]) -> None:
+    """Import a plugin and register it; one that cannot be imported is reported."""
     try:
         plugin = load()
-    except Exception as exc:  # noqa: BLE001 - a stranger's module may raise anything at import
+    except KeyboardInterrupt:
+        raise
+    except BaseException as exc:  # noqa: BLE001 - a stranger's module may raise anything at import, and exit
         hint = "Reinstall or uninstall it, or leave it out of POOLFORM_PLUGINS."
         plugins.report(PluginError(about.label, f"it cannot be imported: {reason(exc)}.", hint=hint))
         return

@@ -44,7 +44,7 @@ class Registered:
 
     @contextmanager
     def acting(self, what: str) -> Iterator[None]:
-        """Call the pool type inside this: an exception of its own becomes a PluginError that names the plugin."""
+        """Call the pool type inside this: whatever it raises becomes a PluginError that names the plugin, exits too."""
         try:
             yield
         except PluginError as exc:
@@ -53,7 +53,7 @@ class Registered:
             # From where only the pool type was known, such as rendering.
             text = f"the pool type {exc.plugin}: {exc.message.removeprefix(f'plugin {exc.plugin}: ')}"
             raise PluginError(self.plugin.label, text, hint=exc.hint) from exc
-        except PoolformError:
+        except (PoolformError, KeyboardInterrupt):
             raise
         except ModuleNotFoundError as exc:
             needed = f"The pool type {self.pool_type.slug} needs {exc.name}, which is not installed."
@@ -61,7 +61,7 @@ class Registered:
             raise PoolformError(
                 needed, hint=f"Install what it needs: pip install '{extra}'" if extra else None
             ) from exc
-        except Exception as exc:
+        except BaseException as exc:
             text = f"{what} of the pool type {self.pool_type.slug} failed: {reason(exc)}."
             raise PluginError(self.plugin.label, text) from exc
 
@@ -73,6 +73,8 @@ class Catalogue(Mapping[str, Registered]):
         self._report = report
         self._offers: dict[str, tuple[Plugin, Offer]] = {}
         self._loaded: dict[str, Registered] = {}
+        self.left_out: dict[str, PluginError] = {}
+        """What is wrong with a pool type that would be here but for that, by its slug."""
 
     def offer(self, plugin: Plugin, slug: str | None, offer: Offer) -> None:
         """Take a pool type in: a class, which is checked now, or `module:Class`, checked when it is imported."""
@@ -136,28 +138,41 @@ class Catalogue(Mapping[str, Registered]):
         module, _, name = offer.partition(":")
         try:
             cls = getattr(importlib.import_module(module), name)
-        except Exception as exc:  # noqa: BLE001 - a stranger's module may raise anything at import
-            self._report(PluginError(plugin.label, f"the pool type {slug} cannot be imported: {reason(exc)}."))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as exc:  # noqa: BLE001 - a stranger's module may raise anything at import, and exit
+            self._leave_out(plugin, slug, f"the pool type {slug} cannot be imported: {reason(exc)}.")
             return None
         registered = self._checked(plugin, cls)
         if registered is not None and registered.pool_type.slug != slug:
             text = f"the pool type that it offers as {slug} says it is {registered.pool_type.slug}."
-            self._report(PluginError(plugin.label, text))
+            self._leave_out(plugin, slug, text)
             return None
         return registered
 
     def _checked(self, plugin: Plugin, cls: Any) -> Registered | None:
         from poolform.core.pools.conformance import contract_problems
 
-        problems = contract_problems(cls)
-        if problems:
-            name = getattr(cls, "slug", None) or getattr(cls, "__name__", repr(cls))
-            text = f"the pool type {name} breaks the contract: {'; '.join(problems)}."
-            self._report(PluginError(plugin.label, text))
+        name = str(getattr(cls, "slug", None) or getattr(cls, "__name__", repr(cls)))
+        try:
+            problems = contract_problems(cls)
+            made = None if problems else cls()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as exc:  # noqa: BLE001 - a stranger's class may be anything
+            self._leave_out(plugin, name, f"the pool type {name} cannot be made: {reason(exc)}.")
             return None
-        return Registered(cls(), plugin)
+        if made is None:
+            self._leave_out(plugin, name, f"the pool type {name} breaks the contract: {'; '.join(problems)}.")
+            return None
+        return Registered(made, plugin)
+
+    def _leave_out(self, plugin: Plugin, slug: str, text: str) -> None:
+        problem = PluginError(plugin.label, text)
+        self.left_out[slug] = problem
+        self._report(problem)
 
 
-def reason(exc: Exception) -> str:
+def reason(exc: BaseException) -> str:
     """Return what went wrong in a line."""
     return f"{type(exc).__name__}: {' '.join(str(exc).split())}" if str(exc) else type(exc).__name__

@@ -173,7 +173,7 @@ def _templates(pool_type: PoolType, variables: Variables) -> dict[str, str]:
         return {}
     import jinja2
 
-    sources = _sources(pool_type.templates)
+    sources = _sources(pool_type.slug, pool_type.templates)
     if "main.tf.j2" not in sources:
         raise PluginError(pool_type.slug, f"its templates folder {pool_type.templates} has no main.tf.j2.")
     environment = jinja2.Environment(
@@ -199,11 +199,11 @@ def _templates(pool_type: PoolType, variables: Variables) -> dict[str, str]:
     return rendered
 
 
-def _sources(folder: Traversable) -> dict[str, str]:
+def _sources(slug: str, folder: Traversable) -> dict[str, str]:
     try:
         return {item.name: item.read_text(encoding="utf-8") for item in folder.iterdir() if item.name.endswith(".j2")}
     except OSError as exc:
-        raise PluginError("templates", f"the folder {folder} cannot be read: {exc.strerror or exc}.") from exc
+        raise PluginError(slug, f"its templates folder {folder} cannot be read: {exc.strerror or exc}.") from exc
 
 
 def _printable(value: object) -> object:
@@ -230,5 +230,11 @@ def _compare_outputs(pool_type: PoolType, text: str) -> None:
     expected = set(pool_type.outputs.model_fields)
     if pool_type.templates is not None and declared != expected:
         missing, extra = sorted(expected - declared), sorted(declared - expected)
-        parts = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"has unknown {', '.join(extra)}"] * bool(extra)
-        raise PluginError(pool_type.slug, f"outputs.tf {' and '.join(parts)}, against {pool_type.outputs.__name__}.")
+        model = pool_type.outputs.__name__
+        parts = [f"lacks {_outputs(missing)} of {model}"] if missing else []
+        parts += [f"has {_outputs(extra)} that {model} has not"] if extra else []
+        raise PluginError(pool_type.slug, f"outputs.tf.j2 {', and '.join(parts)}.")
+
+
+def _outputs(names: Sequence[str]) -> str:
+    return f"the output{'s' * (len(names) > 1)} {', '.join(f'`{name}`' for name in names)}"

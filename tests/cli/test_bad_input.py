@@ -128,7 +128,10 @@ def test_hcl_looking_text_stays_text(run, home, text):
     ("slug", "said"),
     [
         ("lacks-variable", r"plugin wrong: the pool type lacks-variable: template main\.tf\.j2 line 2: .*'colour'"),
-        ("wrong-outputs", r"plugin wrong: the pool type wrong-outputs: outputs\.tf lacks cluster, against Wrong"),
+        (
+            "wrong-outputs",
+            r"plugin wrong: the pool type wrong-outputs: outputs\.tf\.j2 lacks the output `cluster` of Wrong",
+        ),
         ("no-provider", r"provider poolform-tests/nowhere.*\nThe provider could not be downloaded: check the network"),
     ],
 )

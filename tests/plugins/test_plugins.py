@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from poolform.core.errors import NotFound, PluginError
 from poolform.core.plugins import Plugins, hookimpl, load_plugins
 from poolform.core.pools.catalogue import Plugin
-from poolform.core.pools.contract import CONTRACT, Outputs, PoolType, Provider, Variables
+from poolform.core.pools.contract import CONTRACT, Outputs, PoolType, Provider, Secret, Variables
 from poolform.core.settings import Settings
 
 
@@ -86,8 +86,16 @@ def test_a_misspelt_hook_names_the_nearest():
 def test_a_hook_with_a_wrong_argument_is_named():
     plugins = loaded(plugin(poolform_review_plan=lambda pool, plam: []))
     (problem,) = plugins.problems
-    assert "other0" in problem.message
-    assert "plam" in problem.message
+    assert problem.message == (
+        "plugin other0 (poolform-other 2.0): its poolform_review_plan asks for plam, which that hook does not give."
+    )
+    assert problem.hint == "It gives pool, plan."
+
+
+def test_an_argument_of_a_hook_that_gives_none_is_named():
+    (problem,) = loaded(plugin(poolform_block_types=lambda pools: [])).problems
+    assert "its poolform_block_types asks for pools, which that hook does not give" in problem.message
+    assert problem.hint == "It gives none."
 
 
 def test_a_taken_slug_stays_with_the_first():
@@ -149,22 +157,65 @@ def test_a_taken_plugin_name_is_named():
 
 @pytest.mark.parametrize(
     ("hook", "said"),
-    [(lambda: 1 / 0, "ZeroDivisionError: division by zero"), (lambda: 7, "returned 7, which is not a list")],
+    [
+        (lambda: 1 / 0, "ZeroDivisionError: division by zero"),
+        (lambda: sys.exit(3), "poolform_pool_types failed: SystemExit: 3."),
+        (lambda: 7, "returned 7, which is not a list"),
+        (lambda: "good", "returned 'good', which is not a list"),
+        (lambda: None, "returned None, which is not a list"),
+    ],
 )
 def test_a_plugin_that_fails_when_asked_for_pool_types_is_named(hook, said):
     module = types.ModuleType("broken")
     module.poolform_pool_types = hookimpl(hook)
     plugins = loaded(module)
-    assert said in plugins.problems[0].message
+    (problem,) = plugins.problems
+    assert said in problem.message
     assert set(plugins.pool_types) == {"good"}
 
 
+@pytest.mark.parametrize("hook", ["poolform_block_types", "poolform_sources"])
+def test_a_forgotten_return_is_said_when_what_it_brings_is_needed(hook):
+    plugins = loaded(plugin(**{hook: lambda: None}))
+    (problem,) = plugins.all_problems()
+    assert f"{hook} returned None, which is not a" in problem.message
+    assert problem.hint == "Does it end without a `return`?"
+
+
+def test_what_is_no_block_type_is_named_and_left_out():
+    plugins = loaded(plugin(poolform_block_types=lambda: [Good, Secret]))
+    (problem,) = plugins.all_problems()
+    assert "which is not a Block with a block_type" in problem.message
+    assert plugins.block_types["secret"] is Secret
+
+
+def test_a_class_that_cannot_be_looked_at_or_made_is_left_out():
+    def fails(self):
+        sys.exit("no bench")
+
+    plugins = loaded(plugin(variant(providers=7), variant(slug="even", __init__=fails)))
+    odd, even = plugins.problems
+    assert "the pool type odd cannot be made: AttributeError" in odd.message
+    assert "the pool type even cannot be made: SystemExit: no bench" in even.message
+    assert set(plugins.pool_types) == {"good"}
+
+
+def test_a_pool_type_that_was_left_out_is_not_taken_for_a_misspelt_one():
+    plugins = loaded(plugin(variant(slug="goods", title=None)))
+    with pytest.raises(NotFound, match=r"There is no pool type 'goods'\. plugin other0 .*: it has no title") as caught:
+        plugins.pool_type("goods")
+    assert caught.value.hint is None
+
+
 def test_an_unknown_pool_type_names_the_nearest_and_what_is_broken():
-    plugins = loaded(plugin(variant(slug="X")))
+    plugins = loaded(plugin(poolform_nonsense=lambda: None))
     with pytest.raises(NotFound, match=r"There is no pool type 'goood'\. plugin other0") as caught:
         plugins.pool_type("goood")
     assert caught.value.exit_code == 2
     assert caught.value.hint == "Did you mean good?"
+    with pytest.raises(NotFound, match=r"There is no pool type 'wood'\. plugin other0") as caught:
+        plugins.pool_type("wood")
+    assert caught.value.hint == "Known: good."
 
 
 def test_calls_name_the_plugin_that_failed():
@@ -220,6 +271,16 @@ def test_plugins_can_be_named_by_module_and_narrowed(monkeypatch):
     monkeypatch.setitem(sys.modules, "lab_in_a_module", plugin(variant()))
     plugins = load_plugins(Settings.from_environment({"POOLFORM_PLUGINS": "lab_in_a_module"}))
     assert "odd" in plugins.pool_types
+    assert "process" in plugins.pool_types
+
+
+def test_a_plugin_that_exits_when_it_is_imported_takes_nobody_along(tmp_path, monkeypatch):
+    (tmp_path / "leaving.py").write_text("raise SystemExit(3)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    plugins = load_plugins(Settings.from_environment({"POOLFORM_PLUGINS": "leaving"}))
+    assert [problem.message for problem in plugins.problems] == [
+        "plugin leaving: it cannot be imported: SystemExit: 3."
+    ]
     assert "process" in plugins.pool_types
 
 

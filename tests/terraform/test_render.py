@@ -140,7 +140,8 @@ def test_a_template_with_a_syntax_error_names_the_line(pool_type):
 
 def test_outputs_that_disagree_with_the_model_are_named(pool_type):
     made = pool_type(outputs='output "fodler" {\n  value = 1\n}\n')
-    with pytest.raises(PluginError, match=r"outputs\.tf lacks folder and has unknown fodler, against LabOutputs"):
+    said = "lacks the output `folder` of LabOutputs, and has the output `fodler` that LabOutputs has not"
+    with pytest.raises(PluginError, match=said):
         render(made, made.variables(), pool_name="p", pool_id="ab12cd34")
 
 
