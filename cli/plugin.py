@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import re
+import textwrap
+from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from poolform.testing.check import Report, Shortfall
+
+_PARTICULAR = re.compile(r"(?<!\w)/\S+|\b[0-9a-f]{8}-[0-9a-f-]{27}(\.\d+)?|\d+(\.\d+)?")
+"""Paths, keys and numbers, which differ from rule to rule while the fault is one."""
 
 app = typer.Typer(
     help="Plugins: who provides what, a new one, whether one keeps the contracts.",
@@ -111,9 +116,14 @@ def _show_report(report: Report) -> None:
 
 
 def _show_rules(verdict: str, style: str, found: Iterable[Shortfall]) -> None:
-    """Print a line for each thing there is to say of each subject, with all the rules that it is said of."""
-    rules: dict[tuple[str, str], list[str]] = {}
+    """Print a line for each thing there is to say of each subject, below it all the rules that it is said of."""
+    groups: dict[tuple[str, str], list[Shortfall]] = {}
     for item in found:
-        rules.setdefault((item.subject, item.message), []).append(item.rule)
-    for (subject, message), names in rules.items():
-        show(f"{styled(f'{verdict:<11}', style)}  {subject}: {'; '.join(names)}: {message}")
+        groups.setdefault((item.subject, _PARTICULAR.sub("…", item.message)), []).append(item)
+    for items in groups.values():
+        subject, rule, message = astuple(items[0])
+        rules = rule if len(items) == 1 else counted(len(items), "rule")
+        show(f"{styled(f'{verdict:<11}', style)}  {subject}: {rules}: {message}")
+        if len(items) > 1:
+            names = "; ".join(item.rule for item in items)
+            show(textwrap.fill(names, 110, initial_indent=" " * 13, subsequent_indent=" " * 13))

@@ -19,13 +19,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from poolform.core.errors import NotFound, PluginError, UsageError, nearest
-from poolform.core.plugins import GROUP, Plugins
+from poolform.core.plugins import BUILT_IN, GROUP, Plugins, load_plugin
 from poolform.core.pools.catalogue import Plugin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 _NEEDED = ("pytest", "hypothesis", "grpc", "msgpack")
+_LONGEST = 600
+"""Characters of what a failure says: enough for Terraform's own words."""
+_EXPLANATIONS = ("assert ", "Falsifying ", "Explanation:", "  +", "E  ")
+"""Lines that begin what pytest and Hypothesis add to a failure."""
 _CONFTEST = "pytest_plugins = {plugins!r}\n"
 _SUITE = """\
 from poolform.testing.check import classes
@@ -80,12 +84,14 @@ def run(package: str) -> Report:
         needed = f"A check needs {', '.join(missing)}, which are not installed."
         raise UsageError(needed, hint="Install them: pip install 'poolform[testing]'")
     modules = _modules(package)
-    problems = [Shortfall(package, "the plugin loads", problem.message) for problem in _loaded(modules).all_problems()]
+    problems = _problems(modules)
     if problems:
-        return Report(package, 0, tuple(problems))
+        return Report(package, 0, tuple(Shortfall(package, "the plugin loads", problem) for problem in problems))
     try:
         cases = classes(modules)
-    except Exception as exc:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as exc:
         raise PluginError(package, f"its conformance cannot be imported: {type(exc).__name__}: {exc}.") from exc
     tried = _tried(package, modules, cases) if cases else _Tried()
     tried.kept += 1  # it loads
@@ -165,19 +171,26 @@ def _conformance_modules(modules: Sequence[str]) -> list[str]:
 
 
 def _loaded(modules: Sequence[str]) -> Plugins:
+    """Return the plugins as they would load: after the built-in ones, whose slugs are taken."""
     plugins = Plugins()
+    for entry_point in metadata.entry_points(group=GROUP):
+        if entry_point.dist and entry_point.dist.name == BUILT_IN and entry_point.value not in modules:
+            load_plugin(plugins, Plugin(entry_point.name, BUILT_IN, entry_point.dist.version), entry_point.load)
     for module in modules:
-        try:
-            plugin: object = metadata.EntryPoint(module, module, GROUP).load()
-        except Exception as exc:  # noqa: BLE001 - a stranger's module may raise anything at import
-            plugins.report(PluginError(module, f"it cannot be imported: {type(exc).__name__}: {exc}."))
-        else:
-            plugins.register(plugin, Plugin(module, "", ""))
+        load_plugin(plugins, Plugin(module, "", ""), metadata.EntryPoint(module, module, GROUP).load)
     return plugins
 
 
+def _problems(modules: Sequence[str]) -> list[str]:
+    """Return what keeps the plugin from loading, or a part of it."""
+    plugins = _loaded(modules)
+    found = plugins.all_problems()
+    return [item.message.removeprefix(f"plugin {item.plugin}: ") for item in found if item.plugin in modules]
+
+
 def _pool_types(modules: Sequence[str]) -> list[Any]:
-    return [type(registered.pool_type) for registered in _loaded(modules).pool_types.values()]
+    known = _loaded(modules).pool_types
+    return [type(known[slug].pool_type) for slug in known if known.plugin_of(slug).name in modules]
 
 
 def _is_about_launchers(case: type) -> bool:
@@ -191,7 +204,7 @@ def _is_about_launchers(case: type) -> bool:
 
 def _tried(package: str, modules: Sequence[str], cases: Mapping[str, type]) -> _Tried:
     """Run the classes in a pytest of their own, away from anybody's configuration, and read its report."""
-    with tempfile.TemporaryDirectory(prefix="poolform-check-") as name:
+    with tempfile.TemporaryDirectory(prefix="check-") as name:  # short: the paths of sockets in it have a limit
         folder = Path(name)
         (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
         plugins = ["poolform.testing.fixtures", *_conformance_modules(modules)]
@@ -200,6 +213,7 @@ def _tried(package: str, modules: Sequence[str], cases: Mapping[str, type]) -> _
         report = folder / "report.xml"
         command = [sys.executable, "-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider", f"--junitxml={report}"]
         environ = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+        environ["TMPDIR"] = name  # nothing that the tests make is left, wherever they break off
         environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))  # what can be imported here, can be there
         ended = subprocess.run(
             command, cwd=folder, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
@@ -215,7 +229,7 @@ def _read(report: ET.ElementTree[ET.Element], cases: Mapping[str, type]) -> _Tri
     for case in report.iter("testcase"):
         cls: Any = cases[(case.get("classname") or "").rpartition(".")[2]]
         subject = cls.__name__ if _is_about_launchers(cls) else cls.pool_type.slug
-        rule = (case.get("name") or "").removeprefix("test_").replace("_", " ")
+        rule = (case.get("name") or "").removeprefix("test_").replace("_s_", "'s ").replace("_", " ")
         verdicts = list(_verdicts(case))
         if not verdicts:
             tried.kept += 1
@@ -227,5 +241,17 @@ def _read(report: ET.ElementTree[ET.Element], cases: Mapping[str, type]) -> _Tri
 def _verdicts(case: ET.Element) -> Iterator[tuple[bool, str]]:
     for outcome in case:
         if outcome.tag in ("failure", "error", "skipped"):
-            first = (outcome.get("message") or "no reason given").strip().splitlines()[0]
-            yield outcome.tag == "skipped", re.sub(r"^(\w+\.)*(AssertionError|Failed): ", "", first)
+            yield outcome.tag == "skipped", said_in(outcome.get("message") or "no reason given")
+
+
+def said_in(message: str) -> str:
+    """Return what a failure says, in one line: neither pytest's explanations, nor the names of exceptions of ours."""
+    lines: list[str] = []
+    for line in message.strip().splitlines():
+        if lines and line.startswith(_EXPLANATIONS):
+            break
+        lines.append(line)
+    text = " ".join(" ".join(lines).split())
+    text = re.sub(r"^((\w+\.)*(AssertionError|Failed)|poolform\.core\.[\w.]+): ", "", text)
+    text = re.sub(r"^plugin \S+: (?=\S)", "", text)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

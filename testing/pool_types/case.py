@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from poolform.core.errors import NotFound
+from poolform.core.errors import NotFound, TerraformError
 from poolform.testing.pool_types.sampling import variables
 from poolform.testing.pool_types.trial import Trial
 from poolform.testing.schemas import load
 from poolform.testing.standin.schema import full_source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from hypothesis.strategies import SearchStrategy
@@ -84,13 +84,19 @@ class PoolTypeCase:
         return found
 
     @pytest.fixture
-    def start(self, cloud: Cloud, tmp_path: Path) -> Callable[..., Trial]:
+    def start(self, cloud: Cloud, tmp_path: Path) -> Iterator[Callable[..., Trial]]:
         """Return a function that renders a pool, each in a workspace of its own: `start(variables, pool_id=…)`."""
-        del cloud  # wanted for being there
-        numbers = itertools.count()
+        trials: list[Trial] = []
 
         def start(of: Variables | None = None, *, pool_id: str = "ab12cd34") -> Trial:
-            folder = tmp_path / f"pool-{next(numbers)}"
-            return Trial.start(self.pool_type(), of or self.example(), folder, pool_id=pool_id)
+            folder = tmp_path / f"pool-{len(trials)}"
+            trials.append(Trial.start(self.pool_type(), of or self.example(), folder, pool_id=pool_id))
+            return trials[-1]
 
-        return start
+        yield start
+        cloud.heal()
+        for trial in trials:
+            if any(type_ == "terraform_data" for _, type_, _ in trial.state()):
+                # The cloud is imaginary and goes by itself, but what its commands have made is on this machine.
+                with suppress(TerraformError):
+                    trial.destroy()

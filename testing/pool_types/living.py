@@ -18,7 +18,7 @@ from poolform.core.pools.contract import MintsCredentials
 from poolform.core.runs.jobs import base_job_template, check_template, with_defaults
 from poolform.core.runs.launchers import Launcher
 from poolform.testing.pool_types.case import PoolTypeCase
-from poolform.testing.pool_types.sampling import texts
+from poolform.testing.pool_types.sampling import texts, told
 from poolform.testing.standin.faults import fail
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Living(PoolTypeCase):
             trial.provision()
             assert_settled(trial.plan())
             trial.destroy()
-            assert self._own(cloud.objects()) == self._own(before), "destroy must leave the cloud as it was"
+            self._assert_as_it_was(cloud, before)
 
     def test_two_pools_live_side_by_side(self, cloud: Cloud, start: Callable[..., Trial]) -> None:
         """The pool's id ends its names, so that two pools with equal variables never meet."""
@@ -107,7 +107,7 @@ class Living(PoolTypeCase):
             break
         cloud.heal()
         trial.destroy()
-        assert self._own(cloud.objects()) == self._own(before), "destroy must leave the cloud as it was"
+        self._assert_as_it_was(cloud, before)
 
     def test_a_plan_can_be_said_in_words(self, start: Callable[..., Trial]) -> None:
         for variables in self._all_examples():
@@ -115,8 +115,9 @@ class Living(PoolTypeCase):
                 noun = self.pool_type.nouns.get(change.noun_key(self.pool_type.nouns), "")
                 named = {_first(field) for _, field, _, _ in string.Formatter().parse(noun) if field}
                 known = {*(change.after or {}), *change.unknown}
-                assert named <= known, (
-                    f"the noun of {change.address} speaks of attributes that it does not have: {noun!r}"
+                unknown = ", ".join(sorted(named - known))
+                assert not unknown, (
+                    f"the noun of {change.address} speaks of {unknown}, which it does not have: {noun!r}"
                 )
 
     def test_no_secret_is_in_the_state(self, start: Callable[..., Trial]) -> None:
@@ -151,7 +152,8 @@ class Living(PoolTypeCase):
             fitting = self.pool_type.outputs.model_validate(outputs)
         except ValidationError as exc:
             hint = "Terraform leaves out an output that is null, so its field needs None as its default"
-            pytest.fail(f"what Terraform gave back does not fit {self.pool_type.outputs.__name__} ({hint}): {exc}")
+            model = self.pool_type.outputs.__name__
+            pytest.fail(f"what Terraform gave back does not fit {model} ({hint}): {told(exc)}")
         return variables, fitting, self.pool_type().connect(variables, fitting)
 
     def test_a_connection_is_plain_json_and_made_of_its_inputs_alone(self, connected: list[Connected]) -> None:
@@ -163,7 +165,8 @@ class Living(PoolTypeCase):
     def test_job_defaults_are_of_job_variables(self, connected: list[Connected]) -> None:
         known = self.pool_type.job_variables.model_fields.keys()
         for _, _, connection in connected:
-            assert connection.job_defaults.keys() <= known, "job_defaults sets what are no job variables"
+            unknown = ", ".join(sorted(connection.job_defaults.keys() - known))
+            assert not unknown, f"job_defaults sets what are no job variables: {unknown}"
             check_template(with_defaults(base_job_template(self.pool_type), connection.job_defaults))
 
     def test_every_output_is_used(self, connected: list[Connected]) -> None:
@@ -174,7 +177,7 @@ class Living(PoolTypeCase):
                 other = outputs.model_copy(update={name: _other(getattr(outputs, name))})
                 if self._connect_or_none(variables, other) != connection:
                     unused.discard(name)
-        assert unused == set(), "outputs that `connect` makes nothing of"
+        assert not unused, f"outputs that `connect` makes nothing of: {', '.join(sorted(unused))}"
 
     def _connect_or_none(self, variables: Any, outputs: Outputs) -> Connection | None:
         try:
@@ -191,8 +194,13 @@ class Living(PoolTypeCase):
                 assert isinstance(launcher, Launcher), f"launcher returned {launcher!r}"
                 launcher.close()
 
+    def _assert_as_it_was(self, cloud: Cloud, before: Objects) -> None:
+        now, then = self._own(cloud.objects()), self._own(before)
+        others = ", ".join(sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name)))
+        assert now == then, f"destroy must leave the cloud as it was, and did not: {others}"
+
     def _own(self, objects: Objects) -> Objects:
-        return {type_: items for type_, items in objects.items() if type_ not in self.shared}
+        return {type_: items for type_, items in objects.items() if type_ not in self.shared and items}
 
 
 def _briefly(trial: Trial) -> Mapping[str, Any]:
@@ -205,7 +213,7 @@ def _briefly(trial: Trial) -> Mapping[str, Any]:
 def assert_settled(plan: Plan) -> None:
     """Fail unless there is nothing left to do."""
     changes = [f"{change.action} {change.address}: {', '.join(change.changed)}" for change in plan.changes]
-    assert changes == [], "a second plan, right after the apply, must be empty"
+    assert not changes, f"a second plan, right after the apply, must be empty: {'; '.join(changes)}"
     assert plan.is_empty, "outputs still change in a second plan"
 
 

@@ -18,7 +18,7 @@ from poolform.core.pools.contract import Migrates
 from poolform.core.runs.jobs import base_job_template, check_template
 from poolform.core.terraform.render import VALUES_FILE, Module, render
 from poolform.testing.pool_types.case import PoolTypeCase
-from poolform.testing.pool_types.sampling import texts
+from poolform.testing.pool_types.sampling import texts, told
 from poolform.testing.pool_types.trial import hcl_of
 
 if TYPE_CHECKING:
@@ -66,7 +66,8 @@ class Rendering(PoolTypeCase):
         return list(found.values())
 
     def test_the_class_keeps_the_contract(self) -> None:
-        assert contract_problems(self.pool_type) == []
+        problems = contract_problems(self.pool_type)
+        assert not problems, "; ".join(problems)
 
     def test_the_examples_are_valid(self) -> None:
         assert self.examples, "give one example at least"
@@ -74,12 +75,13 @@ class Rendering(PoolTypeCase):
             try:
                 self.pool_type.variables.model_validate(values)
             except ValidationError as exc:
-                pytest.fail(f"`examples` must hold valid variables, with all that are required: {exc}")
+                pytest.fail(f"`examples` must hold valid variables, with all that are required: {told(exc)}")
 
     def test_what_the_environment_offers_are_variables(self, throwaway_home: Path) -> None:
         """`discover` never fails, in an environment without any account too."""
         offered = self.pool_type().discover()
-        assert offered.keys() <= self.pool_type.variables.model_fields.keys(), "discover offers unknown variables"
+        unknown = sorted(offered.keys() - self.pool_type.variables.model_fields.keys())
+        assert not unknown, f"discover offers what are no variables: {', '.join(unknown)}"
 
     def test_job_variables_make_a_template(self) -> None:
         check_template(base_job_template(self.pool_type))
@@ -117,22 +119,30 @@ class Rendering(PoolTypeCase):
         """`terraform fmt -check` and `terraform validate`, on modules of every shape that the samples take."""
         for variables in self._shapes():
             found = start(variables).terraform.validate()
-            assert found == (), f"with the variables {variables!r}"
+            assert not found, f"{'; '.join(found)} (with the variables {variables!r})"
 
     def test_every_resource_has_a_noun(self) -> None:
         """A plan is shown in plain words: "Create an Artifact Registry repository named flows"."""
         nouns = self.pool_type.nouns
         made = {address for variables in self._shapes() for address in self._render(variables).addresses}
         without = sorted(address for address in made if not nouns.keys() & {address, address.partition(".")[0]})
-        assert without == [], "resources without a noun"
+        assert not without, f"resources without a noun: {', '.join(without)}"
 
     def test_variables_of_older_revisions_can_be_upgraded(self) -> None:
         older = range(1, self.pool_type.revision)
-        assert self.history.keys() >= set(older), "`history` needs variables as each older revision has stored them"
+        unknown = ", ".join(str(revision) for revision in older if revision not in self.history)
+        assert not unknown, f"`history` needs variables as each older revision has stored them: of revision {unknown}"
         pool_type = self.pool_type()
         for revision in older:
             stored = dict(self.history[revision])
             kept: Mapping[str, Any] = copy.deepcopy(stored)
             migrated = pool_type.migrate(revision, stored) if isinstance(pool_type, Migrates) else stored
             assert stored == kept, "migrate must leave what it is given as it was"
-            self._render(self.pool_type.variables.model_validate(migrated))
+            try:
+                variables = self.pool_type.variables.model_validate(migrated)
+            except ValidationError as exc:
+                now = f"do not fit revision {self.pool_type.revision}"
+                pytest.fail(
+                    f"variables that revision {revision} has stored {now}, whatever `migrate` does: {told(exc)}"
+                )
+            self._render(variables)

@@ -138,6 +138,11 @@ def _object(schema: Mapping[str, Json], definitions: Mapping[str, Json]) -> Sear
     )
 
 
+def told(exc: ValidationError) -> str:
+    """Say what does not fit a model, and where."""
+    return "; ".join(f"{'.'.join(map(str, error['loc'])) or 'all together'}: {error['msg']}" for error in exc.errors())
+
+
 def texts(value: Any) -> Iterator[str]:
     """Yield every piece of text in a JSON value, keys included."""
     if isinstance(value, str):

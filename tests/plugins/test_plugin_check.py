@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -43,8 +44,12 @@ def test_every_rule_that_a_package_breaks_is_named(poolform, fog):
     fog("plugin.py", '{"folder": outputs.folder}', '{"folder": "/tmp/fog"}')
     fog("launcher.py", "shutil.rmtree(self.folder / handle, ignore_errors=True)", "pass")
     fog("templates/main.tf.j2", "-${var.pool_id}", "")
-    result = poolform("plugin", "check", "poolform_fog.plugin", "-o", "json", PYTHONPATH=fog.folder)
+    temporary = fog.folder.parent / "tmp"
+    temporary.mkdir()
+    said = ("plugin", "check", "poolform_fog.plugin", "-o", "json")
+    result = poolform(*said, PYTHONPATH=fog.folder, TMPDIR=temporary)
     assert result.code == 1, result.err
+    assert list(temporary.iterdir()) == []
     report = result.json
     assert (report["plugin"], report["conforms"]) == ("poolform_fog.plugin", False)
     assert report["kept"] > 30
@@ -52,10 +57,28 @@ def test_every_rule_that_a_package_breaks_is_named(poolform, fog):
     assert {
         ("fog", "a plan can be said in words"),
         ("fog", "every output is used"),
-        ("fog", "everything bears the pool s id"),
+        ("fog", "everything bears the pool's id"),
         ("TestFogLauncher", "remove leaves nothing behind"),
         ("TestFogLauncher", "poll leaves out what is gone"),
     } <= found
+
+
+@pytest.mark.slow
+def test_one_fault_is_said_once_with_all_that_it_breaks(poolform, fog):
+    fog("launcher.py", "folder = self.folder / job.key\n        try", "folder = self.folder / job.kee\n        try")
+    result = poolform("plugin", "check", "poolform_fog.plugin", PYTHONPATH=fog.folder)
+    assert result.code == 1, result.err
+    (said,) = (line for line in result.out.splitlines() if "no attribute 'kee'" in line)
+    assert re.fullmatch(r"falls short  TestFogLauncher: \d\d rules: AttributeError: 'Job' object has .* 'kee'", said)
+    assert "; poll leaves out what is gone; " in " ".join(result.out.split())
+
+
+def test_a_pool_type_whose_slug_is_taken_would_not_be_there(poolform, fog):
+    fog("plugin.py", 'slug = "fog"', 'slug = "process"')
+    result = poolform("plugin", "check", "poolform_fog.plugin", PYTHONPATH=fog.folder)
+    assert result.code == 1
+    taken = "the plugin loads: the pool type process is already brought by process (poolform "
+    assert f"falls short  poolform_fog.plugin: {taken}" in result.out
 
 
 def test_a_plugin_without_pool_types_has_only_to_load(poolform):

@@ -122,7 +122,7 @@ def test_what_falls_short_is_said_by_rule(package):
     assert "a plan can be said in words" in found
     side_by_side = found["two pools live side by side"]
     assert side_by_side.message.startswith("a second pool with the same variables collides with the first")
-    assert "everything bears the pool s id" in found
+    assert "everything bears the pool's id" in found
     assert side_by_side.sentence().startswith("bench: two pools live side by side: a second pool")
     assert report.kept > 10
 
@@ -143,6 +143,28 @@ def test_a_plugin_without_conformance_is_tried_as_far_as_it_goes(package):
     rules = {item.rule: item.message for item in report.shortfalls}
     assert "the examples are valid" in rules
     assert rules["its launchers are tested"].endswith("LauncherContract in poolform_bench.conformance")
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        (
+            "AssertionError: no noun: a.b\nassert ['a.b'] == []\n  Left",
+            "no noun: a.b",
+        ),
+        ("KeyError: 'memory_mb'", "KeyError: 'memory_mb'"),
+        ("Failed: a second pool\ncollides:\n  name taken", "a second pool collides: name taken"),
+        ("poolform.core.errors.PluginError: plugin bench:push: template main.tf.j2: no", "template main.tf.j2: no"),
+        ("AssertionError: main.tf holds a value\nFalsifying example: f(\n)", "main.tf holds a value"),
+    ],
+)
+def test_what_a_failure_says_fits_a_line_without_the_names_of_ours(message, said):
+    assert check.said_in(message) == said
+
+
+def test_a_plugin_that_exits_when_it_is_imported_says_so(package):
+    report = check.run(package("raise SystemExit(3)\n"))
+    assert [item.message for item in report.shortfalls] == ["it cannot be imported: SystemExit: 3."]
 
 
 def test_a_plugin_that_does_not_load_says_why(package):
