@@ -113,11 +113,12 @@ def delete(
     """Delete a block that no work pool uses."""
     from poolform.cli.proposal import confirm
     from poolform.core.errors import NotFound, NotReady
-    from poolform.core.store import pools
+    from poolform.core.store import blocks, pools
 
     session = Session.of(ctx)
     block_type, name = _split(block)
     with session.store.read() as tx:
+        blocks.get(tx, block_type, name)
         users = [pool.name for pool in pools.list_all(tx) if pool.credential_block == f"{block_type}/{name}"]
     if users:
         raise NotReady(

@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from poolform.core.errors import InvalidValues, NotFound, SecretsUnreadable, nearest
+from poolform.core.errors import InvalidValues, NotFound, SecretsUnreadable, in_words, nearest
 from poolform.core.store import blocks as rows
 
 if TYPE_CHECKING:
@@ -182,7 +182,9 @@ def load_as(block_type: type[B], name: str) -> B:
     try:
         return block_type.model_validate(dict(document.data))
     except ValidationError as exc:
-        raise InvalidValues(f"The block {document.type}/{name} does not fit its type:", _problems(exc)) from None
+        raise InvalidValues(
+            f"The block {document.type}/{name} does not fit its type:", _problems(exc, block_type)
+        ) from None
 
 
 def validated(block_types: Mapping[str, type[Block]], block_type: str, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -195,11 +197,18 @@ def validated(block_types: Mapping[str, type[Block]], block_type: str, data: Map
     try:
         block = model.model_validate(dict(data))
     except ValidationError as exc:
-        raise InvalidValues(f"This is not a {block_type} block:", _problems(exc)) from None
+        raise InvalidValues(f"This is not a {block_type} block:", _problems(exc, model)) from None
     plain = block.model_dump(mode="python")
     return {key: value.get_secret_value() if isinstance(value, SecretStr) else value for key, value in plain.items()}
 
 
-def _problems(exc: ValidationError) -> list[str]:
+def _problems(exc: ValidationError, model: type[Block]) -> list[str]:
     """Say what does not fit. Never the input: it may be the secret."""
-    return [f"{'.'.join(map(str, error['loc']))}: {error['msg']}." for error in exc.errors(include_input=False)]
+    return [_problem(error, model) for error in exc.errors(include_input=False)]
+
+
+def _problem(error: Any, model: type[Block]) -> str:
+    path = ".".join(map(str, error["loc"])) or "the block"
+    if error["type"] == "extra_forbidden" and len(error["loc"]) == 1:
+        return f"{path}: there is no such field. {nearest(path, model.model_fields)}"
+    return f"{path}: {in_words(error)}."

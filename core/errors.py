@@ -10,7 +10,8 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any
 
 
 class PoolformError(Exception):
@@ -113,6 +114,18 @@ class StateLocked(TerraformError):
 
 class StalePlan(TerraformError):
     """The state moved on after the plan was made."""
+
+
+def in_words(error: Mapping[str, Any]) -> str:
+    """Return what pydantic says of a value, as a person would; never the value itself, and without a full stop."""
+    if error["type"] == "missing":
+        return "it is required and was not given"
+    if error["type"] == "extra_forbidden":
+        return "there is no such field"
+    if error["type"] == "string_pattern_mismatch":
+        return "it does not have the form that it should have"
+    message: str = error["msg"].removeprefix("Value error, ").replace("Input should", "It should").rstrip(".")
+    return message[:1].lower() + message[1:]
 
 
 def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.5) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import ValidationError
 
-from poolform.core.errors import InvalidValues, UsageError, nearest
+from poolform.core.errors import InvalidValues, UsageError, in_words, nearest
 from poolform.core.pools.contract import Suggests
 
 if TYPE_CHECKING:
@@ -122,8 +122,15 @@ def _problem(error: Any, model: type[Variables], given: Mapping[str, Given]) -> 
         return f"{path}{where}: there is no such variable. {nearest(name, model.model_fields)}"
     if error["type"] == "missing" and not rest:
         return f"{path}: it is required and was not given."
-    message = error["msg"][:1].lower() + error["msg"][1:]
-    return f"{path}{where}: {message}, got {json.dumps(error['input'], default=str, ensure_ascii=False)[:80]}."
+    meant = _meaning(model, name) if error["type"] == "string_pattern_mismatch" else ""
+    got = json.dumps(error["input"], default=str, ensure_ascii=False)[:80]
+    return f"{path}{where}: {in_words(error)}{meant}, got {got}."
+
+
+def _meaning(model: type[Variables], name: str) -> str:
+    """Return what a variable is, to follow on that it does not look like it."""
+    field = model.model_fields.get(name)
+    return f" ({field.description.rstrip('.')})" if field is not None and field.description else ""
 
 
 def _is_text(model: type[Variables], name: str) -> bool:

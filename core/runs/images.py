@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from poolform.core.errors import UsageError, nearest
+from poolform.core.errors import NotReady, UsageError, nearest
 from poolform.core.runs.docker import Build, Docker, RegistryLogin
 from poolform.core.runs.packing import pack
 
@@ -188,11 +188,23 @@ class Order:
         if self.image is None or self.pool is None:
             return
         if push:
+            self._check_pool_has_registry()
             self.image.check_registry()
             login = _login(self.image, self.pool, self.pool_type, blocks)
         self.image.build(on_line, folder=folder)
         if push:
             self.image.push(on_line, login=login)
+
+    def _check_pool_has_registry(self) -> None:
+        """Raise NotReady where the image is meant for the pool's own registry, which is yet to be made."""
+        assert self.image is not None and self.pool is not None  # noqa: PT018
+        if "/" in self.image.name or self.pool.state == "ready" or not isinstance(self.pool_type, HasRegistry):
+            return
+        raise NotReady(
+            f"The image {self.image.reference} names no registry, and the work pool {self.pool.name}, which has one of "
+            f"its own, is {self.pool.state}.",
+            hint=f"Provision it: poolform work-pool provision-infra {self.pool.name}. Or write REGISTRY/NAME:TAG.",
+        )
 
 
 def order(image: str | DockerImage | Any | None, pool: WorkPool, plugins: Plugins, *, build: bool = True) -> Order:
@@ -303,7 +315,8 @@ def _check(name: str, tag: str) -> None:
     if "@" in name:
         raise UsageError(f"{name}:{tag} is a digest, which only an image that is built already has.")
     if not _NAME.fullmatch(name):
-        hint = f"Write it in lower case: {name.lower()}." if name != name.lower() else "Write REGISTRY/NAME:TAG."
+        legal = re.sub(r"[^a-z0-9./:_-]+", "-", name.lower()).strip("-./_:")
+        hint = f"Write it so: {legal}." if _NAME.fullmatch(legal) else "Write REGISTRY/NAME:TAG."
         raise UsageError(f"{name!r} cannot be the name of an image.", hint=hint)
     if not _TAG.fullmatch(tag):
         raise UsageError(f"{tag!r} cannot be the tag of an image.", hint="Use letters, digits, dots and dashes.")

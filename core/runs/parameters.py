@@ -67,10 +67,10 @@ def to_json(values: Mapping[str, object]) -> dict[str, Json]:
         try:
             converted[name] = to_jsonable_python(value, inf_nan_mode="constants")
         except (PydanticSerializationError, ValueError):
-            found.append(f"{name}: a {type(value).__name__} cannot be sent to a job: it is no JSON.")
+            found.append(f"{name}: a value of the type {type(value).__name__} cannot be sent to a job: it is not JSON.")
             continue
         if _has_nan(converted[name]):
-            found.append(f"{name}: NaN and infinity cannot be sent to a job: they are no JSON.")
+            found.append(f"{name}: NaN and infinity cannot be sent to a job: they are not JSON.")
     if found:
         raise InvalidValues("Some parameters cannot be stored:", found, hint="Pass a path or a key to load it by.")
     return converted

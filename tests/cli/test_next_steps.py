@@ -45,3 +45,8 @@ def test_a_project_file_takes_the_type_that_its_pool_has(poolform, tmp_path):
     assert poolform("work-pool", "create", "here", "--type", "managed").code == 0
     assert poolform("init", "--pool", "here").code == 0
     assert "- name: here\n    type: managed\n" in (tmp_path / "poolform.yaml").read_text()
+
+
+def test_a_block_that_is_not_there_cannot_be_deleted_by_nobody(poolform):
+    done = poolform("block", "delete", "secret/none")
+    assert (done.code, "There is no block secret/none." in done.err) == (2, True), done.err

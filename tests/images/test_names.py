@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from poolform import DeploymentImage, DockerImage, Variables
-from poolform.core.errors import ImageError, UsageError
+from poolform.core.errors import ImageError, NotReady, UsageError
 from poolform.core.plugins import load_plugins
 from poolform.core.pools.contract import JobVariables
 from poolform.core.pools.records import new_record
@@ -57,8 +57,8 @@ def test_without_a_tag_one_is_made_of_the_time():
 @pytest.mark.parametrize(
     ("arguments", "options", "sentence", "hint"),
     [
-        (("My-Image:1",), {}, "'My-Image' cannot be the name", "lower case: my-image"),
-        (("a b",), {}, "cannot be the name", "REGISTRY/NAME:TAG"),
+        (("My-Image:1",), {}, "'My-Image' cannot be the name", "Write it so: my-image"),
+        (("a b",), {}, "cannot be the name", "Write it so: a-b"),
         (("",), {}, "cannot be the name", ""),
         (("--x",), {}, "cannot be the name", ""),
         (("a:b c",), {}, "cannot be the tag", ""),
@@ -104,6 +104,13 @@ def test_pools_without_images_refuse_one(plugins):
     assert "image" not in JobVariables.model_fields
     with pytest.raises(UsageError, match="here runs no images"):
         images.order("my-image:1", pool, plugins)
+
+
+def test_an_image_for_a_registry_that_is_yet_to_be_made_is_told_to_provision_it(plugins):
+    pool = replace(new_record("cloud", plugins.pool_type("ecs:push"), Variables()), image_namespace=None)
+    with pytest.raises(NotReady, match="the work pool cloud, which has one of its own, is not-provisioned") as caught:
+        images.order("my-image:1", pool, plugins).carry_out(None)
+    assert "poolform work-pool provision-infra cloud" in caught.value.hint
 
 
 def test_an_image_without_any_registry_cannot_be_pushed(pool, plugins):

@@ -451,7 +451,8 @@ def test_a_plugin_s_block_type_is_asked_for_and_read_back(run, monkeypatch):
         channel: str
 
     with pytest.raises(
-        InvalidValues, match=r"The block webhook/runs does not fit its type:\n  channel: Field required\."
+        InvalidValues,
+        match=r"The block webhook/runs does not fit its type:\n  channel: it is required and was not given\.",
     ) as e:
         Other.load("runs")
     assert "https://x" not in str(e.value)

@@ -229,8 +229,8 @@ def test_python_values_become_json_and_the_others_are_refused_by_name():
     with pytest.raises(InvalidValues) as caught:
         parameters.to_json({"good": 1, "socket": Opaque(), "ratio": {"a": [float("nan")]}})
     assert caught.value.problems == (
-        "socket: a Opaque cannot be sent to a job: it is no JSON.",
-        "ratio: NaN and infinity cannot be sent to a job: they are no JSON.",
+        "socket: a value of the type Opaque cannot be sent to a job: it is not JSON.",
+        "ratio: NaN and infinity cannot be sent to a job: they are not JSON.",
     )
 
 
