@@ -124,11 +124,12 @@ def _pool_or_sample(session: Session, name: str | None, type_: str | None, set_:
 
 def _rendered(session: Session, pool: WorkPool) -> tuple[Any, int]:
     from poolform.core.pools.records import type_of
+    from poolform.core.pools.revisions import stored_variables
     from poolform.core.terraform.render import render as render_module
 
     registered = type_of(session.plugins, pool)
     pool_type = registered.pool_type
-    variables = pool_type.variables.model_validate(pool.variables)
+    variables = stored_variables(registered, pool)
     with registered.acting("rendering"):
         module = render_module(pool_type, variables, pool_name=pool.name, pool_id=pool.id)
     return module, pool_type.revision

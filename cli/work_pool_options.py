@@ -76,11 +76,12 @@ def gathered(registered: Registered, stored: dict[str, Any], set_: Any, vars_: P
 def with_variables(session: Session, pool: WorkPool, set_: Any, vars_: Path | None) -> WorkPool:
     """Return the record of a pool with these variables laid over its own."""
     from poolform.core.pools.records import type_of
+    from poolform.core.pools.revisions import migrated
 
     if not set_ and vars_ is None:
         return pool
     registered = type_of(session.plugins, pool)
-    model = gathered(registered, pool.variables, set_, vars_)
+    model = gathered(registered, migrated(registered, pool), set_, vars_)
     return replace(pool, variables=model.model_dump(mode="json"))
 
 

@@ -20,6 +20,7 @@ from poolform.core.pools.contract import Identity
 from poolform.core.pools.planning import in_workspace, require_account, require_state, review
 from poolform.core.pools.proposal import Proposal
 from poolform.core.pools.records import type_of
+from poolform.core.pools.revisions import stored_variables
 from poolform.core.pools.workspaces import temporary_workspace
 from poolform.core.store.pools import WorkPool
 from poolform.core.terraform.locate import locate
@@ -94,8 +95,8 @@ def read_bundle(context: Context, path: Path, pool: WorkPool) -> Iterator[Propos
     if meta["engine"] is not None:
         binary = _same_engine(context, path, *meta["engine"])
         require_state(context, pool, binary)
-    require_account(planned, registered)
-    variables = registered.pool_type.variables.model_validate(planned.variables)
+    require_account(context, planned, registered)
+    variables = stored_variables(registered, planned)
     module = Module.from_files(meta["files"])
     with temporary_workspace(context.settings, pool.id) as workspace:
         if LOCK_FILE in members:

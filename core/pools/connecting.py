@@ -14,6 +14,7 @@ from poolform.core.errors import NotFound, PluginError
 from poolform.core.pools import credentials
 from poolform.core.pools.contract import ChecksCredentials, Disconnects, MintsCredentials
 from poolform.core.pools.records import connection_of, credential_of
+from poolform.core.pools.revisions import stored_variables
 from poolform.core.runs.jobs import with_defaults
 from poolform.core.store import pools as store_pools
 from poolform.core.store import runs
@@ -21,7 +22,6 @@ from poolform.core.store import runs
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from poolform.core.blocks import Blocks
     from poolform.core.pools.catalogue import Registered
     from poolform.core.pools.contract import Connection
     from poolform.core.pools.planning import Context
@@ -76,7 +76,7 @@ def disconnect(context: Context, proposal: Proposal, pool: WorkPool) -> WorkPool
             )
         else:
             with proposal.registered.acting("disconnect"):
-                _clear(context.blocks, proposal.registered, pool, connection)
+                _clear(context, proposal.registered, pool, connection)
     return credentials.forget(context, pool)
 
 
@@ -90,15 +90,19 @@ def _connection(registered: Registered, variables: Any, outputs: Mapping[str, An
     return pool_type.connect(variables, model)
 
 
-def _clear(blocks: Blocks, registered: Registered, pool: WorkPool, connection: Connection) -> None:
+def _clear(context: Context, registered: Registered, pool: WorkPool, connection: Connection) -> None:
     pool_type = registered.pool_type
-    variables = pool_type.variables.model_validate(pool.variables)
     if isinstance(pool_type, Disconnects):
         try:
-            credential = credential_of(pool, blocks)
+            credential = credential_of(pool, context.blocks)
         except NotFound:
             credential = None  # deleted by a run before this one, which died afterwards
         pool_type.disconnect(connection, credential)
     if isinstance(pool_type, MintsCredentials):
+        try:
+            variables = stored_variables(registered, pool)
+        except PluginError as exc:
+            context.progress.on_notice(f"Warning: {exc.message} So keys that it made are left to you.")
+            return
         for key_id in pool_type.issued(variables, connection):
             pool_type.revoke(variables, connection, key_id)

@@ -15,6 +15,7 @@ from poolform.core.pools.contract import ChecksCredentials, MintsCredentials, Po
 from poolform.core.pools.lock import pool_lock, whoami
 from poolform.core.pools.proposal import Sentence
 from poolform.core.pools.records import connection_of, credential_block_name, credential_of, type_of
+from poolform.core.pools.revisions import stored_variables
 from poolform.core.store import blocks as rows
 from poolform.core.store import history
 from poolform.core.store import pools as store_pools
@@ -85,7 +86,7 @@ def rotate(context: Context, pool: WorkPool) -> WorkPool:
             pool = store_pools.get(tx, pool.name)
         registered = type_of(context.plugins, pool)
         pool_type, connection = registered.pool_type, connection_of(pool)
-        variables = pool_type.variables.model_validate(pool.variables)
+        variables = stored_variables(registered, pool)
         if pool.state != "ready" or connection is None:
             raise NotReady(
                 f"The work pool {pool.name} is {pool.state}, so its key cannot be rotated.",

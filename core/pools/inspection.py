@@ -65,7 +65,7 @@ def drift(context: Context, pool: WorkPool) -> Drift:
     pool_type = registered.pool_type if registered else None
     module = module_of(context.store, pool)
     sentences: tuple[Sentence, ...] = ()
-    require_account(pool, registered)
+    require_account(context, pool, registered)
     if module is not None and module.addresses:
         binary = locate(context.settings)
         require_state(context, pool, binary)

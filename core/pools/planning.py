@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from poolform.core.errors import Interrupted, NotReady, PluginError
 from poolform.core.pools import credentials, preflight
-from poolform.core.pools.contract import FindsOrphans, Identity, Migrates, Review
+from poolform.core.pools.contract import FindsOrphans, Identity, Review
 from poolform.core.pools.lock import require_unlocked
 from poolform.core.pools.proposal import Proposal, Sentence
 from poolform.core.pools.records import module_of, type_of
+from poolform.core.pools.revisions import at_revision, stored_variables
 from poolform.core.pools.workspaces import pool_workspace, temporary_workspace
 from poolform.core.store import deployments as store_deployments
 from poolform.core.store import pools as store_pools
@@ -82,8 +83,8 @@ def _proposed(
     require_unlocked(context.settings, pool.id, pool.name)
     pool_type = registered.pool_type
     recorded_at = pool.updated_at if pool.created_at else None
-    pool = _at_revision(pool, registered, purpose)
-    variables = pool_type.variables.model_validate(pool.variables)
+    stored, pool = pool, at_revision(pool, registered, purpose)
+    variables = stored_variables(registered, stored)
     backend = Backend(**pool.backend) if pool.backend else Backend()
     with registered.acting("rendering"):
         module = render(pool_type, variables, pool_name=pool.name, pool_id=pool.id, backend=backend.kind)
@@ -95,8 +96,8 @@ def _proposed(
     context.progress.on_step("Checking permissions")
     with registered.acting("identity"):
         identity = pool_type.identity(variables)
-    stored = Identity(**pool.identity) if pool.identity else None
-    preflight.require_same_account(pool.name, stored, identity)
+    before = Identity(**pool.identity) if pool.identity else None
+    preflight.require_same_account(pool.name, before, identity)
     with registered.acting("preflight"):
         findings = preflight.require_permissions(pool_type.preflight(variables, module.resource_types))
 
@@ -134,7 +135,7 @@ def _proposed_destroy(context: Context, pool: WorkPool, workspace: Workspace) ->
     require_unlocked(context.settings, pool.id, pool.name)
     registered = context.plugins.pool_types.get(pool.type)
     module = module_of(context.store, pool)
-    require_account(pool, registered)
+    require_account(context, pool, registered)
     binary, plan = None, NOTHING
     if module is not None and module.addresses:
         binary = locate(context.settings)
@@ -215,11 +216,19 @@ def require_state(context: Context, pool: WorkPool, binary: Binary) -> None:
         )
 
 
-def require_account(pool: WorkPool, registered: Registered | None) -> None:
-    """Refuse to touch a pool with another account's credentials. Raises PreflightFailed."""
+def require_account(context: Context, pool: WorkPool, registered: Registered | None) -> None:
+    """Refuse to touch a pool with another account's credentials. Raises PreflightFailed.
+
+    Where the plugin is not there, or can't make anything of what the pool has stored, this is not known: Terraform
+    knows by itself what it has made, and the pool must be destructible.
+    """
     if registered is None or not pool.identity:
         return
-    variables = registered.pool_type.variables.model_validate(pool.variables)
+    try:
+        variables = stored_variables(registered, pool)
+    except PluginError as exc:
+        context.progress.on_notice(f"Warning: {exc.message} So it was not checked whether this is the pool's account.")
+        return
     with registered.acting("identity"):
         identity = registered.pool_type.identity(variables)
     preflight.require_same_account(pool.name, Identity(**pool.identity), identity)
@@ -257,30 +266,3 @@ def _plan(
             workspace.put(IMPORTS_FILE, imports(orphans))
     context.progress.on_step("Planning")
     return terraform.plan()
-
-
-def _at_revision(pool: WorkPool, registered: Registered, purpose: Purpose) -> WorkPool:
-    """Return the record at the installed revision of its pool type."""
-    pool_type = registered.pool_type
-    if pool.revision > pool_type.revision:
-        raise NotReady(
-            f"The pool {pool.name} was made with revision {pool.revision} of {pool.type}, and "
-            f"{registered.plugin.label} has revision {pool_type.revision}.",
-            hint="Upgrade that plugin here.",
-        )
-    if pool.revision == pool_type.revision:
-        return pool
-    if purpose != "upgrade":
-        raise NotReady(
-            f"The pool {pool.name} was made with revision {pool.revision} of {pool.type}, and "
-            f"{registered.plugin.label} has revision {pool_type.revision}.",
-            hint=f"See what would change, and change it: poolform work-pool upgrade {pool.name}",
-        )
-    variables = dict(pool.variables)
-    if isinstance(pool_type, Migrates):
-        try:
-            variables = pool_type.migrate(pool.revision, variables)
-        except Exception as exc:
-            text = f"migrating {pool.name} from revision {pool.revision} failed: {type(exc).__name__}: {exc}."
-            raise PluginError(registered.plugin.label, text) from exc
-    return replace(pool, revision=pool_type.revision, variables=variables)

@@ -79,14 +79,18 @@ def validate(pool_type: PoolType, given: Mapping[str, Given]) -> Variables:
     try:
         return model.model_validate({name: item.value for name, item in given.items()})
     except ValidationError as exc:
-        problems = [_problem(error, model, given) for error in exc.errors()]
         hints = _choices(pool_type, [str(e["loc"][0]) for e in exc.errors() if e["type"] == "missing" and e["loc"]])
         raise InvalidValues(
             f"The variables do not fit the pool type {pool_type.slug}:",
-            problems,
+            problems(exc, model, given),
             hint=f"{hints}Set them with --set KEY=VALUE or in a file with --vars FILE; "
             f"`poolform work-pool types {pool_type.slug}` describes them.",
         ) from exc
+
+
+def problems(exc: ValidationError, model: type[Variables], given: Mapping[str, Given] | None = None) -> list[str]:
+    """Return what does not fit a model, a sentence each: the variable, where it was given, what is wrong with it."""
+    return [_problem(error, model, given or {}) for error in exc.errors()]
 
 
 def ask(name: str, pool_type: PoolType, prompt: Callable[[str], str]) -> Given:
@@ -115,6 +119,8 @@ def _listed(values: Sequence[str]) -> str:
 
 
 def _problem(error: Any, model: type[Variables], given: Mapping[str, Given]) -> str:
+    if not error["loc"]:  # a validator of the whole model
+        return f"{error['msg']}."
     name, *rest = map(str, error["loc"])
     where = f" ({given[name].where})" if name in given else ""
     path = ".".join((name, *rest))

@@ -33,7 +33,10 @@ def cloud(*parts):
 
 
 class MortalVariables(Variables):
-    size: int = 1
+    if "MORTAL_RENAMED" in os.environ:
+        width: int
+    else:
+        size: int = 1
     key: bool = Field(default=True, description="Whether to mint a key.")
     account: str = "a-1"
 
@@ -53,6 +56,9 @@ class Mortal(PoolType):
     revision = int(os.environ.get("MORTAL_REVISION", "1"))
 
     def migrate(self, revision, variables):
+        if "MORTAL_RENAMED" in os.environ:
+            ways = {"fails": lambda: 1 / 0, "nothing": lambda: None, "too-little": lambda: variables}
+            return ways[os.environ["MORTAL_RENAMED"]]()
         return {**variables, "size": variables["size"] + 1}
 
     def identity(self, variables):

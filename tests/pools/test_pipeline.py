@@ -11,6 +11,8 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
+
 CREATE = ("work-pool", "create", "p", "--type", "mortal", "--provision-infra", "--yes")
 
 
@@ -199,6 +201,46 @@ def test_a_pool_upgrades_by_plan(run):
     assert (pool["revision"], pool["variables"]["size"]) == (2, 2)
     older = run("work-pool", "plan", "p")
     assert (older.code, "Upgrade that plugin here." in older.err) == (1, True)
+
+
+def test_variables_that_do_not_fit_a_new_revision_are_the_plugins_fault_and_keep_nobody_from_destroying(run, cloud):
+    assert run(*CREATE).code == 0
+    newer = {"MORTAL_REVISION": "2", "MORTAL_RENAMED": "too-little"}
+    told = "the variables that the pool p stored at revision 1 do not fit revision 2: "
+    size = "size: there is no such variable. Known: account, key, width."
+    for verb in (("upgrade",), ("upgrade", "--plan")):
+        refused = run("work-pool", verb[0], "p", *verb[1:], **newer)
+        assert refused.code == 1
+        assert told in refused.err
+        assert size in refused.err
+        assert "width: it is required and was not given." in refused.err
+        assert "Its author is to write `migrate`, so that they do; until then, use the version that made the pool" in (
+            refused.err
+        )
+        assert "fault" not in refused.err
+    assert told in run("work-pool", "render", "p", **newer).err
+    compared = run("work-pool", "drift", "p", **newer)
+    assert (compared.code, "So it was not checked whether this is the pool's account." in compared.err) == (0, True)
+    same = run("work-pool", "plan", "p", MORTAL_RENAMED="too-little")
+    assert "stored at revision 1 do not fit it any more: width: it is required" in same.err
+    gone = run("work-pool", "deprovision", "p", "--yes", **newer)
+    assert gone.code == 0, gone.err
+    assert "So keys that it made are left to you." in gone.err
+    assert list((cloud / "objects").iterdir()) == []
+    assert pools(run) == [("p", "not-provisioned")]
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("fails", "plugin mortal: migrating p from revision 1 of the pool type mortal failed: ZeroDivisionError"),
+        ("nothing", "migrate of the pool type mortal returned None, which is not a dictionary of variables."),
+    ],
+)
+def test_a_migration_that_fails_is_the_plugins_fault(run, how, said):
+    assert run(*CREATE).code == 0
+    refused = run("work-pool", "upgrade", "p", "--plan", MORTAL_REVISION="2", MORTAL_RENAMED=how)
+    assert (refused.code, said in refused.err) == (1, True), refused.err
 
 
 def test_a_local_state_elsewhere_is_not_done_without(run, home):
