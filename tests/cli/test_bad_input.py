@@ -193,6 +193,7 @@ def without_terraform(run, only_python, tmp_path):
     return partial(run, PATH=only_python, PYTHONPATH=path)
 
 
+@pytest.mark.slow
 def test_a_pool_without_resources_needs_no_terraform(without_terraform):
     run = without_terraform
     made = run("work-pool", "create", "p", "--type", "existing", "--set", "region=eu")
@@ -218,6 +219,7 @@ def test_too_old_a_terraform(run, tmp_path):
     assert unchanged(run)
 
 
+@pytest.mark.slow
 def test_a_state_of_another_engine(run, tmp_path):
     assert run(*CREATE, "--set", "region=eu", "--provision-infra", "--yes").code == 0
     other = terraform_called(tmp_path, "OpenTofu v1.10.6")
@@ -247,6 +249,7 @@ def test_a_database_that_is_none(run, home):
     assert "Traceback" not in result.err
 
 
+@pytest.mark.slow
 def test_a_database_locked_by_another_process_is_waited_for(run, home):
     assert run(*CREATE, "--set", "region=eu").code == 0
     holder = sqlite3.connect(home / "poolform.db", isolation_level=None, check_same_thread=False)
@@ -324,6 +327,7 @@ def test_wrong_blocks_are_refused_without_showing_them(run, tmp_path, block, tex
 # -- odds and ends ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_plugins_that_are_left_out_are_listed(run):
     listed = run("plugin", "ls", "-o", "json", POOLFORM_PLUGINS="wrong,no_such_module")
     assert listed.code == 1

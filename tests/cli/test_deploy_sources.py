@@ -57,6 +57,7 @@ def deploy(cli, entrypoint, *options):
     return cli("deploy", entrypoint, "--name", "x", "--pool", "here", *options)
 
 
+@pytest.mark.slow
 def test_a_repository_is_fetched_for_every_run(cli, server):
     repository = server.make("changing", FILES)
     done = deploy(cli, "flows/greet.py:greet", "--source", repository.url)
@@ -66,6 +67,7 @@ def test_a_repository_is_fetched_for_every_run(cli, server):
     assert "Hello, me from a newer main" in cli("deployment", "run", "greet/x", "--watch", "--param", "name=me").out
 
 
+@pytest.mark.slow
 def test_a_private_repository_by_a_block(cli, server, shared):
     repository = server.make("private/flows", FILES)
     where = ("flows/greet.py:greet", "--source", repository.url)
@@ -129,6 +131,7 @@ def test_a_source_that_is_none_gets_a_sentence(cli, tmp_path, options, sentence)
     assert "s3cret" not in done.err
 
 
+@pytest.mark.slow
 def test_a_folder_of_this_machine_by_name(cli, tmp_path):
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "alone.py").write_text("def alone(): print('found')")
@@ -136,6 +139,7 @@ def test_a_folder_of_this_machine_by_name(cli, tmp_path):
     assert "found" in cli("deployment", "run", "alone/x", "--watch").out
 
 
+@pytest.mark.slow
 def test_a_few_files_travel_with_the_run(cli, tmp_path):
     """The folder is gone when the run starts, and what the flow imports is there."""
     for name, text in {**FILES, "flows/unused.py": "raise ValueError\n"}.items():
@@ -147,6 +151,7 @@ def test_a_few_files_travel_with_the_run(cli, tmp_path):
     assert "Hello, you from main" in cli("deployment", "run", "greet/x", "--watch").out
 
 
+@pytest.mark.slow
 def test_from_source_in_a_script(cli, server, shared, tmp_path):
     """A private repository by its block, and a folder; what is wrong is said with what to do about it."""
     repository = server.make("private/scripted", FILES)
@@ -196,6 +201,7 @@ def bucket():
     server.stop()
 
 
+@pytest.mark.slow
 def test_a_folder_of_this_machine_is_put_into_s3_once(cli, bucket, monkeypatch, tmp_path):
     """And fetched from there, when the folder is long gone."""
     import fsspec
@@ -235,6 +241,7 @@ def test_what_cannot_be_uploaded_gets_a_sentence(cli, bucket, monkeypatch, tmp_p
     assert "s3cret-key" not in done.err
 
 
+@pytest.mark.slow
 def test_a_folder_in_s3(cli, bucket, monkeypatch):
     for name, value in bucket.items():
         monkeypatch.setenv(name, value)

@@ -46,6 +46,7 @@ def cli(poolform, tmp_path):
     return poolform
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("variable", "said"), [
     ("command=sleep 1", "command: there is no such job variable."),
     ("env.A=1", "env.A: there is no such job variable."),
@@ -66,6 +67,7 @@ def test_what_may_not_be_set_is_refused_by_name_at_deployment_and_at_run(cli, va
     assert cli("flow-run", "ls", "-o", "json").json == []
 
 
+@pytest.mark.slow
 def test_what_may_be_set_reaches_the_job(cli):
     done = cli("deploy", "flows.py:show", "--name", "x", "--pool", "here", "--job-variable", "tier=prod")
     assert done.code == 0, done.err
@@ -73,6 +75,7 @@ def test_what_may_be_set_reaches_the_job(cli):
     assert (ran.code, ran.out) == (0, "prod 8\n"), ran.err
 
 
+@pytest.mark.slow
 def test_scripts_and_project_files_are_held_to_it_too(cli, tmp_path):
     done = subprocess.run(
         [sys.executable, "flows.py"], cwd=tmp_path, env=os.environ, capture_output=True, text=True, check=False
@@ -90,6 +93,7 @@ def test_scripts_and_project_files_are_held_to_it_too(cli, tmp_path):
     assert cli("deployment", "ls", "-o", "json").json == []
 
 
+@pytest.mark.slow
 def test_what_was_deployed_before_is_held_to_it_when_it_is_run(cli, tmp_path):
     deployed = cli("deploy", "flows.py:show", "--name", "x", "--pool", "here", "--job-variable", "size=16")
     assert deployed.code == 0, deployed.err

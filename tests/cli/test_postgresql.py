@@ -7,6 +7,7 @@ import pytest
 pytestmark = pytest.mark.postgresql
 
 
+@pytest.mark.slow
 def test_from_a_pool_to_a_run_and_back(poolform, postgresql_url, tmp_path, home):
     (tmp_path / "flow.py").write_text("def greet(name: str):\n    print(f'Hello, {name}!')\n")
     env = {"POOLFORM_DATABASE_URL": postgresql_url}

@@ -130,6 +130,7 @@ def newest(run, deployment):
 # -- how runs end ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "ending", "printed"),
     [
@@ -168,6 +169,7 @@ def test_how_a_flow_ends_is_how_its_run_ends(run, deploy, code, ending, printed)
     ]
 
 
+@pytest.mark.slow
 def test_a_flow_that_raises_shows_its_own_frames_only(run, deploy):
     deployment = deploy("@flow\ndef f():\n    deeper()\n\ndef deeper():\n    raise ValueError('boom')")
     watched = run("deployment", "run", deployment, "--watch", "-o", "json")
@@ -178,6 +180,7 @@ def test_a_flow_that_raises_shows_its_own_frames_only(run, deploy):
     assert said.endswith("ValueError: boom\n")
 
 
+@pytest.mark.slow
 def test_a_megabyte_is_shown_and_kept_whole(run, deploy):
     deployment = deploy("@flow\ndef f():\n    for n in range(10_000):\n        print(f'{n:06d}', 'x' * 93)")
     watched = run("deployment", "run", deployment, "--watch")
@@ -188,6 +191,7 @@ def test_a_megabyte_is_shown_and_kept_whole(run, deploy):
     assert [row["line"] for row in run("flow-run", "logs", run_id, "-o", "json").json] == whole.splitlines()
 
 
+@pytest.mark.slow
 def test_what_a_flow_leaves_running_ends_with_it(run, deploy):
     deployment = deploy(
         """
@@ -208,6 +212,7 @@ def test_what_a_flow_leaves_running_ends_with_it(run, deploy):
     eventually(lambda: not any(map(is_alive, pids)))
 
 
+@pytest.mark.slow
 def test_what_failed_is_tried_again_and_what_crashed_is_not(run, deploy, tmp_path):
     code = f"""
         @flow(retries=2, retry_delay_seconds=0.2)
@@ -297,6 +302,7 @@ def test_an_entrypoint_that_leads_nowhere_is_refused(run, tmp_path, entrypoint, 
     assert tmp_path.name not in run("deployment", "ls").out
 
 
+@pytest.mark.slow
 def test_wrong_options_of_a_deployment_are_all_named(run, tmp_path):
     (tmp_path / "flows.py").write_text("def f(name: str, times: int = 1):\n    pass\n")
     deploy = ("deploy", "flows.py:f", "--name", tmp_path.name, "--pool")
@@ -319,6 +325,7 @@ def test_wrong_options_of_a_deployment_are_all_named(run, tmp_path):
     assert tmp_path.name not in run("deployment", "ls").out
 
 
+@pytest.mark.slow
 def test_parameters_are_checked_against_the_flow_before_anything_is_stored(run, deploy):
     deployment = deploy(
         """
@@ -359,6 +366,7 @@ def test_parameters_are_checked_against_the_flow_before_anything_is_stored(run, 
     assert watched.out == "Box 4 2026-12-24 []\n"
 
 
+@pytest.mark.slow
 def test_job_variables_of_the_run_win_over_those_of_the_deployment(run, deploy, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     deployment = deploy(
@@ -371,6 +379,7 @@ def test_job_variables_of_the_run_win_over_those_of_the_deployment(run, deploy, 
     assert (unknown.code, "enf: there is no such job variable. Did you mean env?" in unknown.err) == (2, True)
 
 
+@pytest.mark.slow
 def test_deploying_again_replaces_and_keeps_the_runs(run, deploy):
     first = deploy("@flow\ndef f():\n    print('old')")
     assert run("deployment", "run", first, "--watch").out == "old\n"
@@ -385,6 +394,7 @@ def test_deploying_again_replaces_and_keeps_the_runs(run, deploy):
 # -- looking at runs -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_runs_are_listed_by_state_deployment_and_pool(run, deploy):
     deployment = deploy("@flow\ndef f(fail: bool = False):\n    assert not fail")
     for fail in ("false", "true", "false"):
@@ -407,6 +417,7 @@ def test_runs_are_listed_by_state_deployment_and_pool(run, deploy):
         assert run("flow-run", "ls", *wrong).code == 2
 
 
+@pytest.mark.slow
 def test_an_ended_run_is_inspected_retried_and_deleted(run, deploy, tmp_path):
     deployment = deploy(f"@flow\ndef f():\n    print(open({str(tmp_path / 'word')!r}).read())")
     failed = run("deployment", "run", deployment, "--watch", "--name", "once more", "-o", "json")
@@ -432,6 +443,7 @@ def test_an_ended_run_is_inspected_retried_and_deleted(run, deploy, tmp_path):
         assert (gone.code, f"There is no flow run {run_id}." in gone.err) == (2, True)
 
 
+@pytest.mark.slow
 def test_a_run_that_nobody_dispatches_says_what_to_do(run, deploy):
     deployment = deploy("@flow\ndef f():\n    pass")
     submitted = run("deployment", "run", deployment)
@@ -446,6 +458,7 @@ def test_a_run_that_nobody_dispatches_says_what_to_do(run, deploy):
 # -- what cannot run -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_pool_that_runs_nothing_says_why(alone, deploy):
     deployment = deploy("@flow\ndef f():\n    pass")
     assert alone("work-pool", "pause", "here").code == 0
@@ -467,6 +480,7 @@ def test_a_pool_that_runs_nothing_says_why(alone, deploy):
     assert (past["id"], past["deployment"], past["pool"]) == (waiting, None, None)
 
 
+@pytest.mark.slow
 def test_a_paused_deployment_waits(run, deploy):
     deployment = deploy("@flow\ndef f():\n    print('ran')")
     assert run("deployment", "pause", deployment).code == 0
@@ -502,6 +516,7 @@ def test_cancelling_a_running_flow_lets_it_clean_up(run, deploy, background):
     assert watching.said.endswith(f"is running\nat work\ncleaned up\n{running['name']} is cancelled\n")
 
 
+@pytest.mark.slow
 def test_an_interrupted_watcher_leaves_the_run_to_the_next_worker(run, deploy, background, tmp_path):
     deployment = deploy(
         f"@flow\ndef f():\n    print('at work')\n    time.sleep(1.5)\n    open({str(tmp_path / 'done')!r}, 'w')"
@@ -523,6 +538,7 @@ def test_an_interrupted_watcher_leaves_the_run_to_the_next_worker(run, deploy, b
 # -- workers ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_runs_outlive_the_worker(alone, deploy, background, tmp_path, number):
     deployment = deploy(
@@ -556,6 +572,7 @@ def test_runs_outlive_the_worker(alone, deploy, background, tmp_path, number):
     assert (ended["state"], ended["attempt"]) == ("completed", 1)
 
 
+@pytest.mark.slow
 def test_a_watch_takes_over_from_a_worker_that_was_killed(alone, deploy, background):
     """Also one that began while that worker still counted as alive, or beside another watch."""
     name = deploy("@flow\ndef f(): time.sleep(3); print('done')")
@@ -575,6 +592,7 @@ def test_a_worker_for_a_pool_that_is_not_there_does_not_start(run):
     assert (refused.code, "Did you mean here?" in refused.err) == (2, True)
 
 
+@pytest.mark.slow
 def test_queues_keep_their_limits_and_go_by_priority(alone, deploy, background, tmp_path):
     trace = tmp_path / "trace"
     code = f"""
@@ -606,6 +624,7 @@ def test_queues_keep_their_limits_and_go_by_priority(alone, deploy, background, 
     assert [event for event, lane in events if lane == "narrow"] == ["start", "end"] * 3
 
 
+@pytest.mark.slow
 def test_a_paused_queue_holds_its_runs_and_a_deleted_one_passes_them_on(alone, deploy, background):
     assert alone("work-queue", "create", "side", "--pool", "here", "--limit", "0").code == 0
     taken = alone("work-queue", "create", "side", "--pool", "here")
@@ -635,6 +654,7 @@ def test_a_paused_queue_holds_its_runs_and_a_deleted_one_passes_them_on(alone, d
     assert worker.stop() == 0
 
 
+@pytest.mark.slow
 def test_slots_say_who_takes_them_and_a_full_deployment_cancels_what_is_new(alone, deploy, background, tmp_path):
     flag = tmp_path / "go"
     code = f"""
@@ -677,6 +697,7 @@ def test_slots_say_who_takes_them_and_a_full_deployment_cancels_what_is_new(alon
     assert worker.stop() == 0
 
 
+@pytest.mark.slow
 def test_a_late_run_says_so_and_what_it_waits_for(alone, deploy):
     deployment = deploy("@flow\ndef f(): ...")
     run_id = alone("deployment", "run", deployment).out.strip()
@@ -694,6 +715,7 @@ def test_a_late_run_says_so_and_what_it_waits_for(alone, deploy):
     assert "waits_for" in shown
 
 
+@pytest.mark.slow
 def test_a_worker_drains_on_request_and_tells_its_health(alone, deploy, background, tmp_path):
     deployment = deploy("@flow\ndef f():\n    print('at work', flush=True)\n    time.sleep(2)")
     worker = background("worker", "start", "--drain", "30", "--health-port", "0")
@@ -709,6 +731,7 @@ def test_a_worker_drains_on_request_and_tells_its_health(alone, deploy, backgrou
     assert worker.said.endswith("completed\nWorker stopped. No job of its own is left.\n"), worker.said
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_a_drain(alone, deploy, background):
     deployment = deploy("@flow\ndef f():\n    time.sleep(3)")
     worker = background("worker", "start", "--drain", "60")
@@ -721,6 +744,7 @@ def test_a_second_signal_ends_a_drain(alone, deploy, background):
     assert worker.said.endswith("Worker stopped. Jobs that run go on; the next worker takes them over.\n")
 
 
+@pytest.mark.slow
 def test_past_runs_are_deleted_by_hand_or_by_the_worker(alone, deploy, background, monkeypatch):
     deployment = deploy("@flow\ndef f():\n    print('ran')")
     assert alone("deployment", "run", deployment, "--watch").code == 0

@@ -30,6 +30,7 @@ def listed(cli):
     return cli("deployment", "schedule", "ls", "etl/x", "-o", "json").json
 
 
+@pytest.mark.slow
 def test_the_way_of_a_schedule(cli, tmp_path):
     done = deploy(cli, "--cron", "0 1 * * *", "--cron", "@hourly", "--timezone", "America/New_York")
     assert done.code == 0, done.err
@@ -76,6 +77,7 @@ def test_the_way_of_a_schedule(cli, tmp_path):
     assert "has no schedule" in cli("deployment", "schedule", "ls", "etl/x").err
 
 
+@pytest.mark.slow
 def test_times_say_their_zone(cli, monkeypatch):
     """A schedule's times are shown in its own zone, all others in this machine's, and each says which that is."""
     monkeypatch.setenv("TZ", "Asia/Tokyo")
@@ -90,6 +92,7 @@ def test_times_say_their_zone(cli, monkeypatch):
     assert cli("flow-run", "ls").out.rstrip().endswith(" JST")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("wrong", "said"), [
     (["--cron", "0 25 * * *"], "bad hour"),
     (["--cron", "0 1 * * *", "--timezone", "Berlin"], "Did you mean Europe/Berlin?"),
@@ -103,6 +106,7 @@ def test_a_wrong_schedule_is_refused_before_anything_is_stored(cli, wrong, said)
     assert cli("deployment", "ls", "-o", "json").json == []
 
 
+@pytest.mark.slow
 def test_a_schedule_must_bring_what_the_flow_needs(cli):
     done = cli("deploy", "flows.py:etl", "--name", "x", "--pool", "here", "--cron", "@daily")
     assert done.code == 2

@@ -79,6 +79,7 @@ def nothing_is_left(poolform, home):
 # -- the question ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_yes_applies_and_shows_how_it_goes(terminal, poolform, home):
     person = terminal(*CREATE)
     plan = plain(person.says(QUESTION))
@@ -100,6 +101,7 @@ def test_a_yes_applies_and_shows_how_it_goes(terminal, poolform, home):
     assert poolform("work-pool", "ls", "-o", "json").json[0]["state"] == "not-provisioned"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("answer", "code", "said"),
     [
@@ -187,6 +189,7 @@ def test_secrets_are_asked_for_unseen(terminal, poolform):
 # -- Ctrl-C ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_applying_waits_and_says_what_it_left(terminal, poolform, home):
     person = terminal(*SLOW, "--set", "region=eu", "--set", "seconds=30", "--provision-infra", "--yes")
     person.says("✓")
@@ -212,6 +215,7 @@ def test_ctrl_c_while_applying_waits_and_says_what_it_left(terminal, poolform, h
     assert [row["outcome"] for row in poolform("work-pool", "history", "p", "-o", "json").json] == ["done", "failed"]
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_watching_leaves_the_run_going(terminal, poolform, tmp_path):
     (tmp_path / "flows.py").write_text(
         "import time\n\ndef f():\n    print('at work')\n    time.sleep(2)\n    print('done')\n"
@@ -269,6 +273,7 @@ def test_help_fits_its_terminal_and_a_reader_that_has_enough_is_no_error(termina
     assert len(plain(piped).splitlines()) == 1, piped
 
 
+@pytest.mark.slow
 def test_tables_fold_to_a_narrow_terminal_between_words(terminal, poolform):
     assert poolform(*CREATE, "--yes").code == 0
     shown = terminal("-c", f"stty cols 80; {POOLFORM} work-pool inspect p; {POOLFORM} work-pool types; {POOLFORM} "
@@ -278,6 +283,7 @@ def test_tables_fold_to_a_narrow_terminal_between_words(terminal, poolform):
     assert "overridden" in shown or "environment" in shown.lower()
 
 
+@pytest.mark.slow
 def test_closed_streams_are_no_fault(terminal, poolform):
     assert poolform(*CREATE, "--yes").code == 0
     for closed, ending in (

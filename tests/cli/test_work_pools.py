@@ -18,6 +18,7 @@ def shown(poolform, name="p"):
     return poolform("work-pool", "inspect", name, "-o", "json").json
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("pool")
 def test_a_pool_is_renamed_limited_and_paused(poolform):
     assert (shown(poolform)["concurrency_limit"], shown(poolform)["paused"]) == (3, True)
@@ -40,6 +41,7 @@ def test_a_pool_is_renamed_limited_and_paused(poolform):
     assert len(poolform("work-pool", "ls").out.splitlines()) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("pool")
 def test_a_platform_team_narrows_the_job_template(poolform, tmp_path):
     printed = poolform("work-pool", "get-default-base-job-template", "--type", "process").json
@@ -72,6 +74,7 @@ def test_a_platform_team_narrows_the_job_template(poolform, tmp_path):
     assert shown(poolform)["base_job_template"] == printed
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("pool")
 def test_what_cannot_be_written_is_said(poolform, tmp_path):
     (tmp_path / "taken").touch()
@@ -84,6 +87,7 @@ def test_what_cannot_be_written_is_said(poolform, tmp_path):
         assert (refused.code, command[-1] in refused.err, "fault" in refused.err) == (2, True, False), refused.err
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("pool")
 def test_types_describe_themselves_with_what_this_machine_offers(poolform, home):
     rows = {row["type"]: row["title"] for row in poolform("work-pool", "types", "-o", "json").json}

@@ -128,6 +128,7 @@ def test_who_may_not_read_the_policy_is_warned_and_goes_on(caller):
     assert [f.subject for f in found if f.verdict == "unknown"] == ["constraints/iam.disableServiceAccountKeyCreation"]
 
 
+@pytest.mark.slow
 def test_what_cannot_be_asked_is_unknown_not_missing(owner):
     owner.faults.add(Fault("cloudresourcemanager.projects.testIamPermissions", "error", error=BUSY, times=None))
     try:
@@ -208,6 +209,7 @@ def key(keyed, owner):
         keys.revoke(keyed, key_id)
 
 
+@pytest.mark.slow
 def test_a_minted_key_works_until_it_is_revoked(key, keyed):
     assert key.block_type == "gcp-credentials"
     held = keys.GcpCredentials(**key.data)
@@ -224,6 +226,7 @@ def test_a_minted_key_works_until_it_is_revoked(key, keyed):
     assert "work-pool provision-infra" in refused.hint
 
 
+@pytest.mark.slow
 def test_more_keys_than_google_gives_are_refused(key, keyed):
     for _ in range(keys.LIMIT - 1):
         keys.mint(keyed)
@@ -247,7 +250,7 @@ def test_trouble_on_the_way_is_no_verdict_on_the_key(key, keyed, owner, error):
         owner.faults.clear()
 
 
-def test_a_pool_without_a_launcher_account_has_no_keys(owner):
+def test_a_pool_without_a_launcher_account_has_no_keys(owner, keyed):  # which has activated the API
     for email in (None, f"gone@{PROJECT}.iam.gserviceaccount.com"):
         connection = Connection({"project": PROJECT, "launcher_email": email})
         assert list(keys.issued(connection)) == []
@@ -318,6 +321,7 @@ def whole(lab, tmp_path_factory):
         return provisioned(lab, tmp_path_factory.mktemp("whole"), patch, pool_id="wwwwwwww", **given)
 
 
+@pytest.mark.slow
 def test_everything_that_cannot_be_made_twice_is_found_and_nothing_of_another_pool(whole, owner):
     account = f"projects/{PROJECT}/serviceAccounts/poolform-%s-wwwwwwww@{PROJECT}.iam.gserviceaccount.com"
     place = f"projects/{PROJECT}/locations/{REGION}"

@@ -166,6 +166,7 @@ def test_a_template_that_cloud_run_does_not_know_is_refused(launcher, job, chang
 # -- limits --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_value_over_the_limit_is_refused_with_both_numbers_before_anything_is_made(launcher, job, owner):
     fits = job("import os; print(len(os.environ['BIG']))", own={"BIG": "x" * 32_768})
     assert drain(launcher, launch(launcher, fits)) == ["32768"]
@@ -192,6 +193,7 @@ def test_sizes_that_cloud_run_does_not_have_are_refused(launcher, job, size, sai
         launcher.prepare(job(**size))
 
 
+@pytest.mark.slow
 def test_many_jobs_are_asked_about_in_one_list(launcher, job, owner):
     handles = [launch(launcher, job()) for _ in range(5)]
     before = len(owner.door.seen)
@@ -223,6 +225,7 @@ def test_out_of_memory_is_said_with_the_amount(launcher, job, owner, monkeypatch
     assert status.reason == "ran out of memory: it had 512Mi; give it more with the job variable memory"
 
 
+@pytest.mark.slow
 def test_a_timeout_of_cloud_run_s_is_called_one(launcher, job):
     status = wait(launcher, launch(launcher, job(SLEEP, timeout=1)))
     assert status.exit_code is None
@@ -287,6 +290,7 @@ def test_another_account_than_the_pools_is_refused(launcher, job):
 # -- cancelling ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_job_that_has_not_begun_is_cancelled_before_it_does(launcher, job, owner):
     owner.jobs.start_delay = 1.0
     handle = launch(launcher, job("print('begun')"))
@@ -300,6 +304,7 @@ def test_a_job_that_has_not_begun_is_cancelled_before_it_does(launcher, job, own
 # -- output --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_lines_that_come_late_come_and_none_comes_twice(launcher, job, owner):
     """Shown after younger ones, and after a page has been read beyond them."""
     owner.output.late = lambda text: 1.5 if text.startswith("late") else 0.0
@@ -334,6 +339,7 @@ def test_a_cursor_stays_small_however_much_a_job_prints():
     assert len(quiet.seen) == 1
 
 
+@pytest.mark.slow
 def test_the_output_of_many_jobs_is_asked_for_together_and_not_too_often(launcher, job, owner):
     """Each line reaches the job that printed it; a project may ask sixty times a minute, whoever prints."""
     handles = [launch(launcher, job(f"for n in range(30): print({number}, n)")) for number in range(6)]
@@ -492,6 +498,7 @@ def test_a_key_that_was_revoked_makes_jobs_unavailable_not_gone(launcher, job, p
 # -- the pool's end ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_disconnecting_leaves_no_job_and_no_secret_whatever_they_were_doing(launcher, job, pool, owner):
     running = launch(launcher, job(SLEEP, secrets={"TOKEN": "hush"}))
     wait(launcher, running, "running")

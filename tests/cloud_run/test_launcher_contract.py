@@ -9,6 +9,8 @@ from poolform.provisioners.cloud_run.pool_type import CloudRunPush
 from poolform.provisioners.cloud_run.session import Google
 from poolform.testing.launchers import LauncherContract
 
+pytestmark = pytest.mark.slow
+
 
 class TestCloudRunLauncher(LauncherContract):
     pool_type = CloudRunPush

@@ -224,6 +224,7 @@ def test_a_group_that_somebody_stopped_says_so(launcher, job, owner):
 # Output
 
 
+@pytest.mark.slow
 def test_output_of_a_job_that_lives_on_comes_whole(launcher, job):
     handle = launch(launcher, job(f"{LINES}\nimport time; time.sleep(1.5)"))
     assert drain(launcher, handle) == [f"line {n}" for n in range(2000)]
@@ -384,6 +385,7 @@ def test_the_log_workspaces_key_is_asked_for_and_kept_by_nobody(pool, job, owner
 # Clearing away
 
 
+@pytest.mark.slow
 def test_disconnecting_removes_the_pools_groups_and_nobody_elses(launcher, job, pool, owner):
     push = ContainerInstancePush()
     owner.groups.making = 0.6

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import strategies as st
 
 from poolform.provisioners.container_instance.pool_type import ContainerInstancePush
@@ -18,6 +19,7 @@ FOREIGN_SUBNET = SUBNET.replace(SUBSCRIPTION, "99999999-9999-4999-a999-999999999
 PLACE = {"subscription_id": SUBSCRIPTION, "location": "westeurope"}
 
 
+@pytest.mark.slow
 class TestModule(PoolTypeContract):
     pool_type = ContainerInstancePush
     examples = (

@@ -31,6 +31,7 @@ def pools(as_owner):
     return made
 
 
+@pytest.mark.slow
 def test_everything_of_a_pool_is_found_and_nothing_of_another(pools, owner):
     assert found(FULL, "aaaaaaaa") == pools["aaaaaaaa"]
     assert found({"launcher_principal_ids": PEOPLE}, "bbbbbbbb") == pools["bbbbbbbb"]

@@ -102,6 +102,7 @@ def test_every_state_is_heard_in_order_and_once_where_nothing_fails(bench):
         assert max(Counter(hearer.heard).values()) == 1
 
 
+@pytest.mark.slow
 def test_what_was_not_taken_is_told_again_and_holds_up_only_its_own_run(bench):
     stubborn = []
     hearer = Hearer(fails=lambda run: run.id in stubborn)
@@ -121,6 +122,7 @@ def test_what_was_not_taken_is_told_again_and_holds_up_only_its_own_run(bench):
     )
 
 
+@pytest.mark.slow
 def test_an_outage_is_asked_ever_more_rarely(bench):
     down = [True]
     hearer = Hearer(fails=lambda run: bool(down))
@@ -156,6 +158,7 @@ def test_news_wait_for_the_next_worker(bench):
     bench.wait_for(lambda: hearer.states(cancelled) == ["scheduled", "cancelled"])
 
 
+@pytest.mark.slow
 def test_a_worker_killed_while_it_tells_is_survived(bench, store_url, tmp_path):
     dying = subprocess.Popen([sys.executable, str(DEAF), store_url, str(tmp_path)])
     bench.wait_for(lambda: subscribers(bench) == {"hearer"})
@@ -172,6 +175,7 @@ def test_a_worker_killed_while_it_tells_is_survived(bench, store_url, tmp_path):
     assert list(dict.fromkeys([*before, *hearer.states(run)])) == bench.states(run)
 
 
+@pytest.mark.slow
 def test_one_worker_at_a_time_tells(bench):
     hearer, lock, most = Hearer(), threading.Lock(), []
 

@@ -171,6 +171,7 @@ class Down(Notifying):
             raise Unavailable("connection refused")
 
 
+@pytest.mark.slow
 def test_a_cloud_that_is_down_is_asked_ever_more_rarely_and_holds_up_nobody_else(bench):
     other = bench.make_pool("other")
     down = Down(bench.folder / "down")
@@ -192,6 +193,7 @@ def test_a_cloud_that_is_down_is_asked_ever_more_rarely_and_holds_up_nobody_else
 # -- retention ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_worker_deletes_what_is_past_its_retention_and_nothing_else(bench):
     now = time.time()
     cleaner = Cleaner(bench.store, Listener(), keep=3600, every=0.2)

@@ -39,6 +39,7 @@ def launched(tmp_path):
 STEPS = [(method, when) for method in ("build", "launch", "poll", "logs", "remove") for when in ("before", "after")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "when"), STEPS)
 def test_a_worker_killed_at_any_step_is_survived(bench, store_url, tmp_path, method, when):
     run = bench.submit(appending(tmp_path))
@@ -57,6 +58,7 @@ def test_a_worker_killed_at_any_step_is_survived(bench, store_url, tmp_path, met
         assert [row.line for row in logs.of_run(tx, run.id)] == ["hello"]
 
 
+@pytest.mark.slow
 def test_a_worker_killed_before_a_retry_is_scheduled(bench, store_url, tmp_path):
     script = appending(tmp_path, "test $ATTEMPT = 2")
     run = bench.submit(script, retries=1)
@@ -67,6 +69,7 @@ def test_a_worker_killed_before_a_retry_is_scheduled(bench, store_url, tmp_path)
     assert launched(tmp_path) == {f"{run.id}.1": 1, f"{run.id}.2": 1}
 
 
+@pytest.mark.slow
 def test_a_reason_that_was_read_is_not_lost_with_its_reader(bench, store_url, tmp_path):
     run = bench.submit("""echo 'poolform: {"event":"failed","reason":"ValueError: boom"}'; sleep 1; exit 1""")
     victim = start(store_url, tmp_path)
@@ -80,6 +83,7 @@ def test_a_reason_that_was_read_is_not_lost_with_its_reader(bench, store_url, tm
     assert bench.wait(run).reason == "ValueError: boom"
 
 
+@pytest.mark.slow
 def test_a_cancellation_survives_the_worker(bench, store_url, tmp_path):
     run = bench.submit("sleep 60")
     victim = start(store_url, tmp_path)
@@ -200,6 +204,7 @@ def test_who_lost_the_lease_changes_nothing(bench):
     assert bench.run(run).worker_id == "quick"
 
 
+@pytest.mark.slow
 def test_a_worker_that_stood_still_does_not_launch_what_somebody_else_has(bench, store_url, tmp_path):
     """Stopped (SIGSTOP) for longer than its lease, in the middle of launching a batch."""
     made = [bench.submit(appending(tmp_path, "sleep 0.01")) for _ in range(60)]

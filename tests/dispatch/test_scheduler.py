@@ -37,6 +37,7 @@ def next_at(bench, deployment):
         return [row.next_at for row in schedules.of_deployment(tx, deployment.id)]
 
 
+@pytest.mark.slow
 def test_a_due_run_starts_within_a_fifth_of_a_second(bench):
     deployment = bench.deploy(job_variables={"script": "true"})
     bench.work()
@@ -51,6 +52,7 @@ def test_a_due_run_starts_within_a_fifth_of_a_second(bench):
     assert late[1] < 0.2, late  # all but the machine's own hiccups
 
 
+@pytest.mark.slow
 def test_many_workers_make_each_run_once(bench):
     deployment = bench.deploy()
     for _ in range(3):

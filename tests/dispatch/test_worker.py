@@ -104,6 +104,7 @@ def test_a_scheduled_run_starts_on_time(bench):
     assert at <= run.claimed_at < at + 0.1
 
 
+@pytest.mark.slow
 def test_logs_arrive_while_the_job_runs(bench):
     bench.work()
     run = bench.submit("echo early; sleep 3; echo late")
@@ -380,6 +381,7 @@ def test_a_pool_whose_launcher_cannot_be_made_waits_without_harm(bench):
     assert bench.troubles[0].startswith("the credentials cannot be read. Trying again in")
 
 
+@pytest.mark.slow
 def test_new_work_is_noticed_within_30_ms_and_an_idle_worker_rests(bench):
     bench.work()
     bench.wait(bench.submit())

@@ -160,6 +160,7 @@ def launcher_user(administrator):
     administrator.client("ecs").delete_cluster(cluster=cluster)
 
 
+@pytest.mark.slow
 def test_a_minted_key_works_until_it_is_revoked(launcher_user, administrator):
     made = keys.mint(launcher_user)
     assert made.block_type == "aws-credentials"
@@ -183,6 +184,7 @@ def test_a_users_third_key_is_more_than_aws_gives(launcher_user):
         keys.mint(launcher_user)
 
 
+@pytest.mark.slow
 def test_trouble_on_the_way_is_no_verdict_on_the_key(launcher_user, administrator):
     made = keys.mint(launcher_user)
     administrator.faults.add(Fault("ecs:ListTasks", "error", error=THROTTLED, times=None))
@@ -204,6 +206,7 @@ def test_a_lost_block_is_said_to_be_lost(launcher_user):
         EcsPush().launcher(launcher_user, None)
 
 
+@pytest.mark.slow
 def test_a_role_is_assumed_and_a_stranger_may_not(administrator, monkeypatch, caller, launcher_user):
     iam = administrator.client("iam")
     trust = {

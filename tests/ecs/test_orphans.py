@@ -98,6 +98,7 @@ def found(variables, pool_id, known=()):
     return {orphan.address: orphan.import_id for orphan in EcsPush().orphans(variables, pool_id, known)}
 
 
+@pytest.mark.slow
 def test_everything_of_a_pool_is_found_and_nothing_of_another(aws, pools, monkeypatch):
     become(monkeypatch, aws.environment)
     for pool_id, made in pools.items():

@@ -207,6 +207,7 @@ def test_out_of_memory_is_said_with_the_limit(launcher, job, cluster):
     assert status.reason == "ran out of memory: its limit was 512Mi; give it more with the job variable memory_limit"
 
 
+@pytest.mark.slow
 def test_an_image_that_is_not_there_is_named_and_waited_for_a_while(launcher, job, cluster):
     cluster.node.missing_images.add("nowhere/nothing:1")
     handle = launch(launcher, job(image="nowhere/nothing:1", pod_watch_timeout_seconds=2))
@@ -301,6 +302,7 @@ def test_a_full_quota_of_jobs_is_to_be_tried_again_and_then_starts_one(launcher,
     assert cluster.inventory() == []
 
 
+@pytest.mark.slow
 def test_a_full_quota_of_pods_lets_a_job_wait_and_is_named_in_the_end(launcher, job, quota):
     quota(pods="0")
     handle = launch(launcher, job(pod_watch_timeout_seconds=2))
@@ -436,6 +438,7 @@ def test_secrets_are_nowhere_but_in_a_secret_and_the_job(launcher, job, cluster)
     assert cluster.inventory() == []
 
 
+@pytest.mark.slow
 def test_launching_uses_what_the_launchers_role_allows_and_all_of_it(launcher, job, pool, cluster, quota):
     """From a job's first call to the pool's end; a replay, a cancellation and a death without a pod in between."""
     before = len(cluster.api.calls)

@@ -141,6 +141,7 @@ def test_an_index_s_password_is_in_no_error(environments, monkeypatch):
     assert "hush-4711" not in str(refused.value)
 
 
+@pytest.mark.slow
 def test_what_nobody_uses_goes_and_what_a_job_uses_stays(environments, folder):
     used, unused, fresh = (environments.provide([f"acorn=={v}"]) for v in ("1.0", "2.0")), None, None
     used, unused = used

@@ -118,6 +118,7 @@ def create(run, plugins, *more, **env):
     return run(f"wrong,{plugins}", *args, *more, **env)
 
 
+@pytest.mark.slow
 def test_a_review_stops_a_plan_before_anything_is_changed(run):
     result = create(run, "allowed_regions", POOL_REGIONS="eu-*,us-east-1")
     assert result.code == 1
@@ -143,6 +144,7 @@ def test_a_review_that_fails_stops_the_plan_and_is_named(run):
     assert run("wrong", "work-pool", "ls", "-o", "json").json == []
 
 
+@pytest.mark.slow
 def test_a_destroy_is_reviewed_and_the_examples_let_it_go(run):
     assert create(run, "allowed_regions,bounded_plan,no_public_ingress").code == 0
     plugins = "wrong,allowed_regions,bounded_plan,no_public_ingress"
@@ -270,6 +272,7 @@ def test_checkov_findings_asks_nothing_about_a_destroy(monkeypatch, tmp_path):
     assert reviews("checkov_findings", monkeypatch, plan(("x_y.z", "delete", None)), CHECKOV=nowhere) == []
 
 
+@pytest.mark.slow
 def test_checkov_that_fails_stops_the_plan(run, checkov):
     result = create(run, "checkov_findings", CHECKOV=checkov(2, "", "no such framework"))
     assert result.code == 1
@@ -277,6 +280,7 @@ def test_checkov_that_fails_stops_the_plan(run, checkov):
     assert run("wrong", "work-pool", "ls", "-o", "json").json == []
 
 
+@pytest.mark.slow
 def test_applies_and_destroys_are_heard_of_and_a_command_reads_the_register(run, tmp_path):
     register = tmp_path / "pools.jsonl"
     env = {"POOL_REGISTER": register}
@@ -350,6 +354,7 @@ def deployed(run, tmp_path):
     assert run("run_webhook", "deploy", "f.py:f", "-n", "x", "-p", "here").code == 0
 
 
+@pytest.mark.slow
 def test_a_run_s_changes_are_posted_to_a_webhook_kept_in_a_block(run, deployed, receiver):
     url = f"http://127.0.0.1:{receiver.server_port}/hush-4711"
     block = run(
@@ -374,6 +379,7 @@ def webhook(run, url):
     assert run("run_webhook", "block", "create", "webhook/runs", "--file", "-", stdin=secret).code == 0
 
 
+@pytest.mark.slow
 def test_a_webhook_that_nobody_answers_harms_no_run_and_hears_later(run, deployed, receiver):
     with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as closed:
         port = closed.server_port
@@ -429,6 +435,7 @@ def test_a_webhook_s_outage_and_killed_workers_lose_no_change(run, deployed, rec
         assert [state for state in dict.fromkeys(heard) if state in states] == list(dict.fromkeys(states))
 
 
+@pytest.mark.slow
 def test_a_run_whose_news_no_plugin_can_take_goes_on(run, deployed):
     result = run("run_webhook", "deployment", "run", "f/x", "--watch")  # there is no block webhook/runs
     assert result.code == 0
@@ -458,6 +465,7 @@ def test_a_plugin_s_block_type_is_asked_for_and_read_back(run, monkeypatch):
     assert "https://x" not in str(e.value)
 
 
+@pytest.mark.slow
 def test_code_is_found_where_a_plugin_says(run, tmp_path):
     (tmp_path / "team" / "flows").mkdir(parents=True)
     (tmp_path / "team" / "flows" / "f.py").write_text(FLOW)
@@ -482,6 +490,7 @@ def test_code_is_found_where_a_plugin_says(run, tmp_path):
     assert "plugin company_repositories: the source type ours failed: KeyError: 'OUR_GIT'" in failed.err
 
 
+@pytest.mark.slow
 def test_calls_are_traced_on_request(run):
     quiet = create(run, "bounded_plan,pool_register")
     assert "poolform_review_plan" not in quiet.err

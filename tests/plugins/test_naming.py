@@ -102,15 +102,17 @@ def run(poolform, tmp_path, monkeypatch):
     return poolform
 
 
+@pytest.mark.slow
 def test_a_plan_names_the_plugin_and_its_version(run):
     text = run("work-pool", "create", "p", "--type", "rude", "--plan")
     assert "To provision the work pool p (rude, brought by poolform-rude 1.2), Poolform will:" in text.err
     assert f"Warning: terraform_data.shrug: manners are missing ({LABEL})\n" in text.err
     plan = run("work-pool", "create", "p", "--type", "rude", "--plan", "-o", "json").json
     assert (plan["plugin"], plan["plugin_version"]) == ("rude", "1.2")
-    assert plan["warnings"] == [f"manners are missing ({LABEL})"]
+    assert plan["warnings"] == [f"terraform_data.shrug: manners are missing ({LABEL})"]
 
 
+@pytest.mark.slow
 def test_records_name_the_plugin_and_its_version(run):
     assert run(*CREATE).code == 0
     record = run("work-pool", "inspect", "p", "-o", "json").json
@@ -123,6 +125,7 @@ def test_records_name_the_plugin_and_its_version(run):
     ).json
 
 
+@pytest.mark.slow
 def test_a_pool_without_its_plugin_says_whose_it_was_and_can_go(run):
     assert run(*CREATE).code == 0
     kept = run("--no-plugins", "work-pool", "inspect", "p")
@@ -219,6 +222,7 @@ def test_one_review_is_as_good_as_a_list_of_one(run):
     assert (result.code, f"  never ({LABEL})\n" in result.err) == (1, True), result.err
 
 
+@pytest.mark.slow
 def test_no_plugins_loads_the_built_in_ones_alone(run):
     listed = run("--no-plugins", "plugin", "ls", "-o", "json").json["plugins"]
     assert {plugin["package"] for plugin in listed} == {"poolform"}

@@ -92,6 +92,7 @@ def test_dying_on_the_way_down(run, cloud, home, leftovers, at, of):
     assert run("work-pool", "delete", "p", "--yes").code == 0
 
 
+@pytest.mark.slow
 def test_a_second_person_is_told_who_is_at_it(run, home):
     """The lock lives as long as the killed Poolform's Terraform works."""
     run(*CREATE, MORTAL_AT="apply", MORTAL_OF="SIGKILL", MORTAL_LASTS="6")
@@ -101,6 +102,7 @@ def test_a_second_person_is_told_who_is_at_it(run, home):
     assert again(run, "work-pool", "provision-infra", "p", "--yes").code == 0
 
 
+@pytest.mark.slow
 def test_keys_that_no_block_holds_are_revoked(run, cloud, home):
     assert run(*CREATE).code == 0
     (key,) = (cloud / "keys").iterdir()
@@ -109,6 +111,7 @@ def test_keys_that_no_block_holds_are_revoked(run, cloud, home):
     undisturbed(run, cloud, home)
 
 
+@pytest.mark.slow
 def test_what_an_interrupted_apply_left_is_adopted(run, cloud, home):
     """Made in the cloud, absent from the state: it enters the next plan as an import, and only then."""
     assert run(*CREATE, MORTAL_AT="apply", MORTAL_OF="SIGINT").code == 130

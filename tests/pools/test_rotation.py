@@ -18,6 +18,7 @@ def keys(cloud):
     return {path.name for path in (cloud / "keys").iterdir()}
 
 
+@pytest.mark.slow
 def test_a_key_is_rotated(run, cloud, home):
     run(*CREATE)
     (old,) = keys(cloud)
@@ -42,6 +43,7 @@ def test_a_rotation_that_dies_is_mended_by_the_next(run, cloud, home, at, of):
     undisturbed(run, cloud, home)
 
 
+@pytest.mark.slow
 def test_a_renamed_pool_keeps_its_one_block(run, cloud):
     run(*CREATE)
     assert run("work-pool", "update", "p", "--name", "q").code == 0
@@ -50,6 +52,7 @@ def test_a_renamed_pool_keeps_its_one_block(run, cloud):
     assert run("work-pool", "drift", "q").code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", ["key", "block"])
 def test_a_key_or_block_that_somebody_removed_is_made_anew(run, cloud, home, lost):
     run(*CREATE)
@@ -71,6 +74,7 @@ def test_a_key_or_block_that_somebody_removed_is_made_anew(run, cloud, home, los
     undisturbed(run, cloud, home)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_rotated_is_refused_with_the_next_step(run, cloud):
     assert run("block", "rotate", "secret/none").code == 2
     run("block", "create", "secret/mine", "-f", "-", stdin='{"value": "hush"}')

@@ -118,6 +118,7 @@ launcher.close()
 """
 
 
+@pytest.mark.slow
 def test_of_many_dispatchers_that_launch_at_once_one_starts_the_job(launcher, folder, tmp_path):
     marker = tmp_path / "marker"
     job = python(f"open({str(marker)!r}, 'a').write('x')")

@@ -67,6 +67,7 @@ def pool(poolform):
     assert made.code == 0, made.err
 
 
+@pytest.mark.slow
 def test_a_flow_deploys_itself(script, poolform, pool):
     done = script("""
         print(etl.deploy("nightly", work_pool_name="here", cron="0 1 * * *", parameters={"day": 3}, tags=["b", "a"],
@@ -86,6 +87,7 @@ def test_a_flow_deploys_itself(script, poolform, pool):
     assert (ran.code, ran.out) == (0, "day 3 True\n"), ran.err
 
 
+@pytest.mark.slow
 def test_several_deploy_as_one_or_not_at_all(script, poolform, pool):
     body = """
         schedules = [Cron("0 1 * * *", timezone="Europe/Berlin", slug="night"), Interval(timedelta(hours=1)),
@@ -109,6 +111,7 @@ def test_several_deploy_as_one_or_not_at_all(script, poolform, pool):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("call", "said"), [
     ("etl.deploy('x')", "was given no work pool"),
     ("etl.deploy('x', 'nowhere')", "There is no work pool named nowhere"),
@@ -136,12 +139,14 @@ def test_bad_input_is_a_sentence(script, poolform, pool, call, said):
     assert poolform("deployment", "ls", "-o", "json").json == []
 
 
+@pytest.mark.slow
 def test_deploying_while_imported_is_refused(script, pool):
     done = script("pass", more="\netl.deploy('x', 'here')\n")
     assert done.returncode == 1
     assert 'if __name__ == "__main__"' in done.stderr
 
 
+@pytest.mark.slow
 def test_flows_of_a_package_are_named_by_their_module(script, poolform, pool, tmp_path):
     (tmp_path / "jobs").mkdir()
     (tmp_path / "jobs" / "__init__.py").touch()
@@ -167,6 +172,7 @@ def runs(poolform, *more):
     return poolform("flow-run", "ls", "-o", "json", *more).json
 
 
+@pytest.mark.slow
 def test_serving_needs_no_pool_runs_what_is_due_and_stops_cleanly(script, poolform, home, store_url, monkeypatch):
     monkeypatch.setenv("POOLFORM_DATABASE_URL", store_url)
     serving = script("""

@@ -77,6 +77,7 @@ def deploy(cli, shared, function, *more):
     assert done.code == 0, done.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("function", "code", "state", "reason"),
     [
@@ -103,6 +104,7 @@ def test_how_a_flow_ends_decides_the_state_and_the_exit_code(cli, shared, functi
     assert not list((shared / "home" / "jobs").glob("*/*")), "a job's folder was left behind"
 
 
+@pytest.mark.slow
 def test_a_megabyte_of_log_is_kept_whole(cli, shared):
     deploy(cli, shared, "prints_a_megabyte")
     done = cli("deployment", "run", "prints-a-megabyte/x", "--watch")
@@ -112,6 +114,7 @@ def test_a_megabyte_of_log_is_kept_whole(cli, shared):
     assert log.count("x") >= 1_000_000
 
 
+@pytest.mark.slow
 def test_a_failed_flow_is_tried_again_and_keeps_all_its_logs(cli, shared):
     deploy(cli, shared, "needs_three")
     done = cli("deployment", "run", "needs-three/x", "--watch")
@@ -123,6 +126,7 @@ def test_a_failed_flow_is_tried_again_and_keeps_all_its_logs(cli, shared):
     ]
 
 
+@pytest.mark.slow
 def test_parameters_are_checked_before_anything_runs_and_arrive_with_their_types(cli, shared):
     deploy(cli, shared, "takes_a_date", "--param", "n=7")
     before = cli("flow-run", "ls", "-o", "json", "--deployment", "takes-a-date/x").json
@@ -139,6 +143,7 @@ def test_parameters_are_checked_before_anything_runs_and_arrive_with_their_types
     assert "2026 7" in done.out, done.err
 
 
+@pytest.mark.slow
 def test_a_flow_that_calls_a_flow_is_one_run(cli, shared):
     deploy(cli, shared, "outer")
     done = cli("deployment", "run", "Outer flow/x", "--watch")
@@ -146,6 +151,7 @@ def test_a_flow_that_calls_a_flow_is_one_run(cli, shared):
     assert "ran" in done.out
 
 
+@pytest.mark.slow
 def test_the_code_may_vanish_between_deployment_and_run(cli, shared, tmp_path):
     (tmp_path / "gone.py").write_text("def run(): pass")
     assert cli("deploy", f"{tmp_path}/gone.py:run", "--name", "gone", "--pool", "here").code == 0
@@ -167,6 +173,7 @@ def test_job_variables_are_checked_when_a_flow_is_deployed(cli, shared, variable
     assert "returns/wrong" not in cli("deployment", "ls").out
 
 
+@pytest.mark.slow
 def test_a_running_flow_is_cancelled_from_elsewhere(cli, shared):
     deploy(cli, shared, "sleeps")
     environ = {**os.environ, "POOLFORM_HOME": str(shared / "home")}
@@ -186,6 +193,7 @@ def test_a_running_flow_is_cancelled_from_elsewhere(cli, shared):
     assert time.monotonic() - started < 10
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_the_run_going_and_says_how_to_follow_it(cli, shared):
     deploy(cli, shared, "sleeps")
     environ = {**os.environ, "POOLFORM_HOME": str(shared / "home")}

@@ -89,6 +89,7 @@ def test_type_checkers_see_the_names_that_exist():
         assert name in checked, name
 
 
+@pytest.mark.slow
 def test_a_flow_keeps_its_signature_for_type_checkers(tmp_path):
     (tmp_path / "use.py").write_text(
         "from poolform import flow\n"

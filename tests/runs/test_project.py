@@ -71,6 +71,7 @@ def write(tmp_path, monkeypatch):
 needs_terraform = pytest.mark.skipif(shutil.which("terraform") is None, reason="no terraform on PATH")
 
 
+@pytest.mark.slow
 @needs_terraform
 def test_applying_shows_asks_and_makes_all_of_it(write, poolform, store_url, monkeypatch):
     monkeypatch.setenv("POOLFORM_DATABASE_URL", store_url)
@@ -104,6 +105,7 @@ def test_applying_shows_asks_and_makes_all_of_it(write, poolform, store_url, mon
     assert poolform("apply", "--plan").code == 0
 
 
+@pytest.mark.slow
 @needs_terraform
 def test_only_what_differs_is_shown_and_nothing_is_deleted_unasked(write, poolform):
     write(PROJECT)
@@ -135,6 +137,7 @@ def test_only_what_differs_is_shown_and_nothing_is_deleted_unasked(write, poolfo
     assert {d["name"] for d in poolform("deployment", "ls", "-o", "json").json} == {"etl/nightly", "report/mine"}
 
 
+@pytest.mark.slow
 @needs_terraform
 def test_deploying_from_the_file_takes_all_or_some_and_needs_the_pool(write, poolform):
     write(PROJECT)
@@ -156,6 +159,7 @@ def test_deploying_from_the_file_takes_all_or_some_and_needs_the_pool(write, poo
     assert poolform("deploy", "--all", "--param", "day=1").code == 2
 
 
+@pytest.mark.slow
 @needs_terraform
 def test_a_prefect_yaml_is_taken_as_it_is(write, poolform, tmp_path):
     assert poolform("work-pool", "create", "here", "--type", "process", "--provision-infra", "--yes").code == 0
@@ -205,6 +209,7 @@ def test_a_prefect_yaml_is_taken_as_it_is(write, poolform, tmp_path):
     assert poolform("apply", "--plan").code == 0
 
 
+@pytest.mark.slow
 @needs_terraform
 def test_init_writes_a_file_that_applies(write, poolform, tmp_path):
     done = poolform("init", "--pool", "mine")

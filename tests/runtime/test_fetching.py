@@ -75,6 +75,7 @@ def test_a_repositorys_default_branch(job, public):
     assert "ran one True" in output
 
 
+@pytest.mark.slow
 def test_branch_tag_and_commit(job, server):
     repository = server.make(f"{job.kind}-refs", FILES)
     first = repository.commit({"beside.py": "WORD = 'first'\n"})
@@ -91,6 +92,7 @@ def test_branch_tag_and_commit(job, server):
         assert (code, f"ran {word} True" in output) == (0, True), output
 
 
+@pytest.mark.slow
 def test_submodules_come_along_when_asked_for(job, server, public):
     repository = server.make(f"{job.kind}-with-parts", {"work.py": FLOW.replace("beside", "part.beside")})
     run_git(repository.work, "submodule", "--quiet", "add", "../public.git", "part")
