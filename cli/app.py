@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,8 +11,8 @@ import typer
 from typer.core import TyperGroup
 
 from poolform.cli.session import Session
-from poolform.cli.view import say
-from poolform.core.errors import Declined, Interrupted, PoolformError
+from poolform.cli.view import say, show
+from poolform.core.errors import Declined, Interrupted, PoolformError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +33,8 @@ _NOUNS: Mapping[str, str] = {
     "doctor": "poolform.cli.doctor",
     "version": "poolform.cli.version",
 }
+_SIGPIPE = 128 + 13
+"""What a shell says of a program whose reader went away, which is no failure of the program's own."""
 _MACHINES_FAULT = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}
 
 
@@ -49,7 +52,18 @@ class Root(TyperGroup):
             return self._from_plugins(ctx).get(cmd_name)
         command = typer.main.get_command(import_module(module).app)
         command.name = cmd_name
-        return command
+        return _in_plain_text(command)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command that was asked for; of one that is not there, name the nearest."""
+        try:
+            return super().resolve_command(ctx, args)
+        except typer.Exit:
+            raise
+        except Exception as exc:
+            if args and hasattr(exc, "message") and "Did you mean" not in exc.message:
+                exc.message = f"{exc.message} {nearest(args[0], self.list_commands(ctx))}"
+            raise
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; an expected error becomes its sentence, its hint and its exit code."""
@@ -63,7 +77,10 @@ class Root(TyperGroup):
         except KeyboardInterrupt as exc:
             _say("Interrupted.", None, error=False)
             raise typer.Exit(130) from exc
-        except (typer.Exit, typer.Abort, BrokenPipeError):
+        except BrokenPipeError as exc:  # whoever reads has enough, such as `head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python flushes once more when it ends
+            raise typer.Exit(_SIGPIPE) from exc
+        except (typer.Exit, typer.Abort):
             raise
         except Exception as exc:
             if ctx.params.get("debug") or type(exc).__module__.startswith(("typer", "click")):
@@ -91,6 +108,14 @@ class Root(TyperGroup):
         return commands
 
 
+def _in_plain_text(command: Any) -> Any:
+    """Have a command's help in plain text: a narrow terminal's boxes would cut off names that one has to type."""
+    command.rich_markup_mode = None
+    for inner in getattr(command, "commands", {}).values():
+        _in_plain_text(inner)
+    return command
+
+
 def _say(message: str, hint: str | None, *, error: bool = True) -> None:
     """Say how it ended; what a person wanted, a no or an interrupt, is no error."""
     say(f"Error: {message}" if error else message)
@@ -98,11 +123,20 @@ def _say(message: str, hint: str | None, *, error: bool = True) -> None:
         say(hint)
 
 
+def _version(asked: bool) -> None:  # noqa: FBT001 - Typer calls it
+    if asked:
+        from importlib.metadata import version
+
+        show(f"poolform {version('poolform')}")
+        raise typer.Exit
+
+
 app = typer.Typer(
     cls=Root,
     help="Infrastructure for Python flows: provisioned with Terraform, planned in plain words.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -112,6 +146,9 @@ def root(
     ctx: typer.Context,
     *,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", help="Say which version this is.", callback=_version, is_eager=True)
+    ] = False,
     no_plugins: Annotated[bool, typer.Option("--no-plugins", help="Load built-in pool types only.")] = False,
 ) -> None:
     """Set what holds for every command."""

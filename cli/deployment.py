@@ -72,10 +72,18 @@ def run(
     ] = None,
     tag: Annotated[list[str] | None, typer.Option("--tag", "-t", help="A tag; may be repeated.")] = None,
     flow_run_name: Annotated[str | None, typer.Option("--flow-run-name", "--name", help="What it is called.")] = None,
+    start_at: Annotated[
+        str | None, typer.Option("--start-at", metavar="TIME", help="When it is due: 2026-11-26T09:00, or with a zone.")
+    ] = None,
+    start_in: Annotated[
+        str | None, typer.Option("--start-in", metavar="DURATION", help="How long from now it is due: 10m, 2h.")
+    ] = None,
     output: Output = Format.text,
 ) -> None:
     """Run a deployment. With --watch, exit code 5 says that the run failed or crashed."""
+    from poolform.core.errors import UsageError
     from poolform.core.runs import deployments as deployed
+    from poolform.core.runs import durations, timetables
     from poolform.core.runs.parameters import parse_assignments
     from poolform.core.store import deployments, pools
 
@@ -88,6 +96,10 @@ def run(
     deployed.check_run(pool, deployment, parameters=parameters, job_variables=variables)
     if deployment.paused and pool.type != "served":
         say(f"{name} is paused, so the run waits: poolform deployment resume '{name}'", "yellow")
+    delay = durations.seconds(start_in, of="--start-in") if start_in is not None else None
+    due = timetables.moment(start_at, of="--start-at") if start_at is not None else None
+    if delay is not None and due is not None:
+        raise UsageError("--start-at and --start-in both say when it is due.", hint="Give one of them.")
     with session.store.write() as tx:
         submitted = deployed.submit(
             tx,
@@ -97,6 +109,7 @@ def run(
             job_variables=variables,
             name=flow_run_name,
             tags=tag or (),
+            scheduled_at=tx.now() + delay if delay is not None else due,
         )
     if not watch:
         _say_submitted(session, submitted, output)
@@ -153,7 +166,8 @@ def _say_submitted(session: Session, submitted: FlowRun, output: Format) -> None
         show_json(as_json(submitted))
     else:
         show(submitted.id)
-        say(f"Submitted the run {submitted.name}. Watch it: poolform flow-run watch {submitted.id[:12]}")
+        due = f", due at {when(submitted.scheduled_at)}" if submitted.scheduled_at > submitted.created_at else ""
+        say(f"Submitted the run {submitted.name}{due}. Watch it: poolform flow-run watch {submitted.id[:12]}")
     if why := unserved(session, submitted):
         say(why, "yellow")
     elif not alive:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from poolform.cli.session import Session
-from poolform.cli.view import Format, Output, counted, fields, iso, say, show, show_json, table, when
+from poolform.cli.view import Format, Output, counted, fields, iso, say, show, show_json, show_line, table, when
 
 if TYPE_CHECKING:
     from poolform.core.store.runs import FlowRun
@@ -123,7 +123,8 @@ def logs(
         if output is Format.json:
             everything += [{"attempt": row.attempt, "at": iso(row.at), "line": row.line} for row in page]
         else:
-            show("\n".join(row.line for row in page))
+            for row in page:
+                show_line(row.line)
     if output is Format.json:
         show(json.dumps(everything, ensure_ascii=False))
     elif after == (0, 0):
@@ -135,11 +136,17 @@ def watch(ctx: typer.Context, run: Run) -> None:
     """Show a run's states and lines as they come. Exit code 5 when it failed or crashed."""
     from poolform.cli.watching import exit_code
     from poolform.cli.watching import watch as watch_run
+    from poolform.core.runs import lateness
     from poolform.core.store import runs
 
     session = Session.of(ctx)
     with session.store.read() as tx:
-        found = runs.get(tx, run)
+        found, now = runs.get(tx, run), tx.now()
+        kept = lateness.kept_by(tx, found) if found.state == "scheduled" else None
+    if found.state == "scheduled" and found.scheduled_at > now:
+        say(f"{found.name} is due at {when(found.scheduled_at)}.", "yellow")
+    if kept:
+        say(f"{found.name} waits: {kept}", "yellow")
     raise typer.Exit(exit_code(watch_run(session, found.id)))
 
 

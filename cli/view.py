@@ -56,6 +56,28 @@ def show(text: str) -> None:
     print(text, flush=True)  # noqa: T201
 
 
+def show_line(text: str) -> None:
+    """Print a line that a flow wrote, on stdout: as it is, or on a terminal without what would move or rule it."""
+    show(_harmless(text) if sys.stdout is not None and sys.stdout.isatty() else text)
+
+
+def _harmless(text: str) -> str:
+    """Return a text without control characters and escape sequences, but with its colours.
+
+    Of what a carriage return overwrote, the last is left.
+    """
+    import re
+
+    *_, text = [part for part in text.split("\r") if part] or [""]
+    sequences = (
+        r"\x1b\[(?![0-9;:]*m)[0-?]*[ -/]*[@-~]?"  # moves, clears, modes: all of CSI but colours
+        r"|\x1b[\]PX^_].*?(?:\x07|\x1b\\|$)"  # titles, links, clipboards: up to where each ends
+        r"|\x1b(?!\[)[ -/]*[0-~]?"
+        r"|[\x00-\x08\x0a-\x1a\x1c-\x1f\x7f-\x9f]"
+    )
+    return re.sub(sequences, "", text)
+
+
 def show_json(data: object) -> None:
     """Print a result as JSON, on stdout."""
     show(json.dumps(data, indent=2, ensure_ascii=False, default=str))

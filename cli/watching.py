@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from heapq import merge
 from typing import TYPE_CHECKING
 
-from poolform.cli.view import say, show, styled
+from poolform.cli.view import say, show_line, styled
 from poolform.core.dispatch.tasks import Listener
 from poolform.core.store import logs, runs
 
@@ -73,7 +73,7 @@ def watch(session: Session, run_id: str, *, with_logs: bool = True, with_states:
             more = len(lines) == _PAGE
             for news in lines if more else _in_order(changes, lines):
                 if isinstance(news, logs.LogRow):
-                    show(news.line)
+                    show_line(news.line)
                     seen_line = (news.attempt, news.seq)
                     continue
                 seen_state = news.seq

@@ -17,17 +17,24 @@ if TYPE_CHECKING:
 def waits_for(tx: Transaction, run: FlowRun) -> str:
     """Return what keeps a late run waiting, as far as the database knows, and what to do about it where that helps."""
     pool = pools.by_id(tx, run.pool_id)
+    busy = (
+        ""
+        if pool is None
+        else (
+            f"the workers of the work pool {pool.name} are busy; runs that are due there: {slots.waiting(tx, pool.id)}"
+        )
+    )
+    return kept_by(tx, run) or run.reason or busy
+
+
+def kept_by(tx: Transaction, run: FlowRun) -> str | None:
+    """Return what keeps a run waiting until that changes; None where a worker only has to get to it."""
+    pool = pools.by_id(tx, run.pool_id)
     if pool is None:
         return "its work pool was deleted"
     queue = queues.find(tx, pool.id, run.queue) if run.queue else None
     deployment = deployments.by_id(tx, run.deployment_id) if run.deployment_id else None
-    return (
-        _stopped(pool, queue, deployment)
-        or _unserved(tx, pool)
-        or _full(tx, pool, queue, deployment)
-        or run.reason
-        or f"the workers of the work pool {pool.name} are busy; runs that are due there: {slots.waiting(tx, pool.id)}"
-    )
+    return _stopped(pool, queue, deployment) or _unserved(tx, pool) or _full(tx, pool, queue, deployment)
 
 
 def _stopped(pool: WorkPool, queue: WorkQueue | None, deployment: Deployment | None) -> str | None:

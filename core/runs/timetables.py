@@ -8,11 +8,12 @@ was paused is not made up for.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from heapq import merge
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from poolform.core.errors import InvalidValues
+from poolform.core.errors import InvalidValues, UsageError
 from poolform.core.runs.moments import next_after, upcoming
 from poolform.core.runs.schedules import Schedule
 from poolform.core.store import deployments, runs
@@ -121,6 +122,16 @@ def refresh(tx: Transaction, deployment: Deployment) -> None:
     """Say of all schedules of a deployment that was just paused or resumed when they are due."""
     for row in stored.of_deployment(tx, deployment.id):
         stored.update(tx, row.id, next_at=_next(tx, deployment, spec(row), active=row.active))
+
+
+def moment(text: str, *, of: str) -> float:
+    """Return the time that an ISO 8601 text means; without a zone, in this machine's. Raises UsageError, as `of`."""
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError) as exc:
+        raise UsageError(
+            f"{of} is {text!r}, which is no time.", hint="Write it as 2026-11-26T09:00, or with its zone: …+01:00."
+        ) from exc
 
 
 @dataclass(frozen=True)

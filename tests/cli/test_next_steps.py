@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -30,6 +34,46 @@ def test_deploying_says_what_the_pool_lacks_and_destroying_whom_it_stops(poolfor
     assert "~ Leave 1 deployment that uses the pool without a place to run: etl/x\n" in asked.err
     assert poolform("work-pool", "pause", "here").code == 0
     assert "poolform work-pool resume here\nThen run it: " in poolform(*DEPLOY).err
+
+
+def test_a_run_may_be_due_later_and_a_watch_says_what_it_waits_for(poolform):
+    assert poolform(*CREATE, "--provision-infra", "--yes").code == 0
+    assert poolform(*DEPLOY).code == 0
+    run = ("deployment", "run", "etl/x")
+    for wrong in (("--start-at", "tomorrow"), ("--start-in", "soon"), ("--start-in", "1h", "--start-at", "2040-01-01")):
+        assert poolform(*run, *wrong).code == 2
+    later = poolform(*run, "--start-at", "2040-01-02T03:04+00:00", "-o", "json", TZ="UTC").json
+    assert later["scheduled_at"] == "2040-01-02T03:04:00+00:00"
+    ran = poolform(*run, "--start-in", "2s", "--watch", "-o", "json").json
+    assert ran["state"] == "completed"
+    waited = [datetime.fromisoformat(ran[at]) for at in ("created_at", "scheduled_at", "started_at")]
+    assert (waited[1] - waited[0]).total_seconds() == pytest.approx(2, abs=0.1)
+    assert waited[2] >= waited[1]
+    waiting = poolform(*run).out.strip()
+    watch = subprocess.Popen(
+        [Path(sys.executable).with_name("poolform"), "flow-run", "watch", waiting], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert "waits: no worker is there for the work pool here: poolform worker start" in watch.stderr.readline()
+    finally:
+        watch.terminate()
+        watch.communicate()
+
+
+def test_a_reader_that_has_enough_ends_us_as_a_shell_expects(poolform):
+    ours, theirs = os.pipe()
+    os.close(ours)
+    command = [Path(sys.executable).with_name("poolform"), "work-pool", "types", "-o", "json"]
+    done = subprocess.run(command, stdout=theirs, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(theirs)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_help_says_every_name_in_full_on_a_narrow_terminal(poolform):
+    shown = poolform("deploy", "--help", COLUMNS="80").out
+    assert all(name in shown for name in ("--prefect-file", "--work-queue", "--collision-strategy"))
+    assert "Did you mean work-pool?" in poolform("wrok-pool").err
+    assert poolform("--version").out.startswith("poolform ")
 
 
 def test_a_folder_that_cannot_be_made_is_found_out_before_anything_is(poolform, tmp_path):

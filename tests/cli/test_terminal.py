@@ -283,6 +283,16 @@ def test_tables_fold_to_a_narrow_terminal_between_words(terminal, poolform):
     assert "overridden" in shown or "environment" in shown.lower()
 
 
+def test_what_a_flow_prints_cannot_rule_the_terminal_but_keeps_its_colour(terminal, poolform, tmp_path):
+    line = "a\x1b[31mred\x1b[0m\x1b[2J\x1b]0;title\x07\x1b[1A\x08b"
+    (tmp_path / "flows.py").write_text(f"def f():\n    print({line!r})\n")
+    assert poolform(*CREATE, "--yes").code == 0
+    assert poolform("deploy", "flows.py:f", "--name", "t", "--pool", "p").code == 0
+    run = poolform("deployment", "run", "f/t", "--watch", "-o", "json").json
+    assert poolform("flow-run", "logs", run["id"]).out == f"{line}\n", "programs get what was printed"
+    assert terminal("flow-run", "logs", run["id"]).read() == "a\x1b[31mred\x1b[0mb\r\n"
+
+
 @pytest.mark.slow
 def test_closed_streams_are_no_fault(terminal, poolform):
     assert poolform(*CREATE, "--yes").code == 0
