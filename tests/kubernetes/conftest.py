@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 
 import pytest
 from clouds.kubernetes import running
@@ -34,11 +35,20 @@ def pool(cluster, tmp_path_factory):
     )
     cloud = Cloud()
     server = Attached(load("kubernetes"), cloud)
-    with pytest.MonkeyPatch.context() as patch, cluster.made.attached(cloud):
-        patch.setenv("TF_REATTACH_PROVIDERS", json.dumps(server.reattach()))
-        patch.setenv("POOLFORM_HOME", str(root / "home"))
-        trial = Trial.start(Kubernetes(), variables, root / "module")
-        outputs = KubernetesOutputs(**trial.provision())
+
+    @contextmanager
+    def its_terraform():
+        """Only while it works: other tests of this process have providers of their own."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("TF_REATTACH_PROVIDERS", json.dumps(server.reattach()))
+            patch.setenv("POOLFORM_HOME", str(root / "home"))
+            yield
+
+    with cluster.made.attached(cloud):
+        with its_terraform():
+            trial = Trial.start(Kubernetes(), variables, root / "module")
+            outputs = KubernetesOutputs(**trial.provision())
         yield Kubernetes().connect(variables, outputs)
-        trial.destroy()
+        with its_terraform():
+            trial.destroy()
     server.close()
