@@ -40,13 +40,13 @@ test: $(STAMP)   ## run the tests, those that take long left out
 test-all: $(STAMP)  ## run all tests
 	$(BIN)/python -m pytest -n auto --dist loadgroup
 
-test-wheel: $(STAMP)  ## run all tests against the built wheel, in an environment of its own
+test-wheel: $(STAMP)  ## run what make test leaves out, against the built wheel, in an environment of its own
 	rm -rf build dist $(WHEEL_VENV)
 	$(BIN)/python -m build --wheel --outdir dist . >/dev/null
 	$(PYTHON) -m venv $(WHEEL_VENV)
 	$(WHEEL_VENV)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(WHEEL_VENV)/bin/python -m pip install --quiet "$$(ls dist/*.whl)[embedded,postgresql,aws,azure,gcp,kubernetes,managed,modal,testing]" --group dev
-	$(WHEEL_VENV)/bin/python -m pytest -n auto --dist loadgroup
+	$(WHEEL_VENV)/bin/python -m pytest -n auto --dist loadgroup -m slow
 
 lint: $(STAMP)   ## ruff, mypy --strict, terraform fmt
 	$(BIN)/ruff check .
