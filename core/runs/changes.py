@@ -175,7 +175,13 @@ class Reader:
             try:
                 return pools.get(tx, name)
             except NotFound as exc:
-                raise NotFound(exc.message, hint="Write it under work_pools, and apply; or create it first.") from exc
+                written = any(entry.name == name for entry in self.project.pools)
+                hint = (
+                    "Make what is written under work_pools first: poolform apply"
+                    if written
+                    else ("Write it under work_pools, and apply; or create it first.")
+                )
+                raise NotFound(exc.message, hint=hint) from exc
 
     def _check_queue(self, pool: WorkPool, plan: Plan) -> None:
         mine = next((one for one in self.project.pools if one.name == pool.name), None)

@@ -41,8 +41,19 @@ def _nothing(value: Any) -> None:
         raise ValueError("it has no meaning here; take it out")
 
 
+def _no_images(value: Any) -> None:
+    if value:
+        raise ValueError(
+            "images are not built from a project file: take it out, build with `poolform deploy --image "
+            "REGISTRY/NAME:TAG --registry-credentials BLOCK` or DockerImage(…, credentials=BLOCK) in deploy(), and "
+            "name the image under work_pool.job_variables.image"
+        )
+
+
 _Nothing = Annotated[None, BeforeValidator(_nothing)]
 """A key of prefect.yaml that may be there as long as it says nothing."""
+_NoImages = Annotated[None, BeforeValidator(_no_images)]
+"""The same, of steps that build and push images."""
 
 
 class Queue(BaseModel):
@@ -117,8 +128,8 @@ class Entry(BaseModel):
     enforce_parameter_schema: bool | None = None
     source: Annotated[Code | None, BeforeValidator(lambda v: {"url": v} if isinstance(v, str) else v)] = None
     pull: Any = None
-    build: _Nothing = None
-    push: _Nothing = None
+    build: _NoImages = None
+    push: _NoImages = None
     triggers: _Nothing = None
     sla: _Nothing = None
     flow_name: str | None = None
@@ -145,8 +156,8 @@ class Document(BaseModel):
     work_pools: tuple[Pool, ...] = ()
     deployments: tuple[Entry, ...] = ()
     pull: Any = None
-    build: _Nothing = None
-    push: _Nothing = None
+    build: _NoImages = None
+    push: _NoImages = None
     definitions: Any = None
 
     @field_validator("work_pools", "deployments", mode="before")

@@ -174,7 +174,8 @@ def _check_git_url(url: str, *, with_credentials: bool) -> None:
         if parts.scheme not in _GIT or not parts.path.strip("/"):
             raise UsageError(
                 f"{url!r} is not the URL of a git repository.",
-                hint="Write it as https://HOST/OWNER/REPOSITORY or git@HOST:OWNER/REPOSITORY.git.",
+                hint="Write it as https://HOST/OWNER/REPOSITORY or git@HOST:OWNER/REPOSITORY.git; one on this machine "
+                "as file:///FOLDER.",
             )
         _check_no_password(url)
     if with_credentials and parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):

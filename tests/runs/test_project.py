@@ -221,6 +221,12 @@ def test_init_writes_a_file_that_applies(write, poolform, tmp_path):
     assert {d["name"] for d in poolform("deployment", "ls", "-o", "json").json} == {"etl/default", "report/default"}
 
 
+def test_a_pool_that_is_written_but_not_made_is_made_by_apply(write, poolform):
+    write(HERE + ENTRY)
+    done = poolform("deploy", "--name", "a")
+    assert (done.code, "Make what is written under work_pools first: poolform apply" in done.err) == (2, True), done.err
+
+
 HERE = "work_pools:\n- {name: here, type: process}\n"
 ENTRY = """\
 deployments:
@@ -244,7 +250,8 @@ deployments:
     (ENTRY + "  triggers:\n  - type: event\n", "line 5: deployments.triggers: it has no meaning here; take it out."),
     (ENTRY + "  description: '{{ prefect.variables.x }}'\n", "line 5: {{ prefect.variables.x }} is not supported"),
     (ENTRY + "  description: '{{ $NO_SUCH_NAME }}'\n", "line 5: the environment has no NO_SUCH_NAME."),
-    ("build:\n- prefect_docker.build_docker_image: {}\n" + ENTRY, "line 1: build: it has no meaning here"),
+    ("build:\n- prefect_docker.build_docker_image: {}\n" + ENTRY,
+     "line 1: build: images are not built from a project file: take it out, build with `poolform deploy --image "),
     ("pull:\n- my.own.step: {}\n" + ENTRY, "line 1: pull: the step 'my.own.step' is not supported"),
     (ENTRY + "  pull:\n  - prefect.deployments.steps.git_clone: {repository: https://x/y, access_token: t}\n",
      "line 5: deployments.pull: git_clone with access_token is not supported"),

@@ -84,6 +84,7 @@ def test_everything_about_a_repository_is_stored_but_the_secret():
         (lambda: GitRepository("https://user:s3cret@host/o/r"), "has a token or password in it"),
         (lambda: GitRepository("https://s3cret@host/o/r"), "has a token or password in it"),
         (lambda: GitRepository("host/o/r"), "is not the URL of a git repository"),
+        (lambda: GitRepository("/x/repo"), "is not the URL of a git repository"),
         (lambda: GitRepository("https://host"), "is not the URL of a git repository"),
         (lambda: GitRepository("ext::sh -c x"), "is not the URL of a git repository"),
         (lambda: GitRepository("--upload-pack=x"), "is not the URL of a git repository"),
