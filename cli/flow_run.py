@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Flow runs: list, look at, watch, cancel, retry.", no_args_is_help=True, add_completion=False)
 
-Run = Annotated[str, typer.Argument(metavar="RUN", help="Id of the run, or the start of it.", show_default=False)]
+Run = Annotated[
+    str, typer.Argument(metavar="RUN", help="Id of the run, or the start of it; or its name.", show_default=False)
+]
 
 
 class State(StrEnum):

@@ -63,7 +63,7 @@ def check(pool: WorkPool, plan: Plan) -> None:
         if plan.schedules:
             schema, flow = plan.flow.parameter_schema, plan.flow.flow_name
             timetables.check(plan.schedules, schema, plan.parameters, flow=flow)
-    check_job_variables(pool.base_job_template, plan.job_variables)
+    check_job_variables(pool, plan.job_variables)
 
 
 def save(tx: Transaction, pool: WorkPool, plan: Plan) -> Deployment:
@@ -117,7 +117,7 @@ def check_run(
         together = {**deployment.parameters, **parameters}
         flow_parameters.validate(deployment.parameter_schema, together, flow=deployment.flow_name)
     # The pool's template may have become narrower since it was deployed.
-    check_job_variables(pool.base_job_template, deployment.job_variables, job_variables, complete=True)
+    check_job_variables(pool, deployment.job_variables, job_variables, complete=True)
 
 
 def submit(

@@ -33,7 +33,6 @@ _NAME = re.compile(r"\w+(\.\w+)*")
 _MERGED = ("env", "labels")
 """Variables of which everybody sets some keys; all others are replaced as a whole."""
 _ABSENT: Any = object()
-_HINT = "`poolform work-pool inspect NAME` shows what the pool takes."
 
 
 def base_job_template(pool_type: PoolType | type[PoolType]) -> dict[str, Json]:
@@ -86,19 +85,19 @@ def check_template(template: Json) -> None:
         )
 
 
-def check_job_variables(template: Mapping[str, Json], *overrides: Mapping[str, Json], complete: bool = False) -> None:
+def check_job_variables(pool: WorkPool, *overrides: Mapping[str, Json], complete: bool = False) -> None:
     """Refuse job variables of a deployment, or of its run on top of them, that the pool does not take.
 
     Unless they are to be `complete`, required ones may still be missing: the pool fills them in when it is provisioned,
     or a run does. Raises InvalidValues naming each that does not fit.
     """
-    values, found = _settle(template, *overrides)
+    values, found = _settle(pool.base_job_template, *overrides)
     if not complete:
         found = [problem for problem in found if not problem.endswith("is required and missing.")]
     if not found and (command := values.get("command")) is not None:
         found = [problem for problem in [_command_problem(command)] if problem]
     if found:
-        raise InvalidValues("The job variables do not fit the work pool:", found, hint=_HINT)
+        raise _misfit(found, pool.name)
 
 
 def resolve(template: Mapping[str, Json], *overrides: Mapping[str, Json]) -> dict[str, Json]:
@@ -118,7 +117,8 @@ def build_job(pool: WorkPool, deployment: Deployment | None, run: FlowRun, *, ru
     """
     if deployment is None:
         raise NotFound("The run's deployment was deleted, and with it the knowledge of where its code is.")
-    variables, configuration = _resolved(pool.base_job_template, deployment.job_variables, run.job_variables)
+    overrides = (deployment.job_variables, run.job_variables)
+    variables, configuration = _resolved(pool.base_job_template, *overrides, pool=pool.name)
 
     def setting(name: str) -> Json:
         """Where the configuration says it plainly (a platform team has fixed it), that; else the variable's value."""
@@ -129,7 +129,7 @@ def build_job(pool: WorkPool, deployment: Deployment | None, run: FlowRun, *, ru
     return Job(
         key=run.key,
         name=setting("name") or run.name,
-        command=_command(setting("command")) or tuple(runtime),
+        command=_command(setting("command"), pool.name) or tuple(runtime),
         configuration=configuration,
         env={**env, **_run_env(deployment, run)},
         labels={**labels, **_run_labels(pool, deployment, run)},
@@ -173,11 +173,11 @@ def _compact(value: Json) -> str:
     return text if text.isascii() or text.encode("utf-8", "replace").decode() == text else json.dumps(value)
 
 
-def _command(value: Json) -> tuple[str, ...]:
+def _command(value: Json, pool: str) -> tuple[str, ...]:
     if not value:
         return ()
     if problem := _command_problem(value):
-        raise InvalidValues("The job variables do not fit the work pool:", [problem], hint=_HINT)
+        raise _misfit([problem], pool)
     return tuple(shlex.split(value) if isinstance(value, str) else map(str, value))
 
 
@@ -190,11 +190,18 @@ def _command_problem(command: Json) -> str | None:
     return None
 
 
-def _resolved(template: Mapping[str, Json], *overrides: Mapping[str, Json]) -> tuple[dict[str, Json], dict[str, Json]]:
+def _misfit(problems: Sequence[str], pool: str | None = None) -> InvalidValues:
+    hint = f"See what the pool takes: poolform work-pool inspect {pool}" if pool else None
+    return InvalidValues("The job variables do not fit the work pool:", problems, hint=hint)
+
+
+def _resolved(
+    template: Mapping[str, Json], *overrides: Mapping[str, Json], pool: str | None = None
+) -> tuple[dict[str, Json], dict[str, Json]]:
     """Return the variables as settled, and the configuration made of them."""
     values, found = _settle(template, *overrides)
     if found:
-        raise InvalidValues("The job variables do not fit the work pool:", found, hint=_HINT)
+        raise _misfit(found, pool)
     configuration = template["job_configuration"]
     unset = {key: None for key, value in configuration.items() if _is_own_placeholder(key, value)}
     return values, {**unset, **_fill(configuration, values)}

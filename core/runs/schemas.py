@@ -96,13 +96,15 @@ def _sentences(error: ValidationError, noun: str) -> Iterable[str]:
 
 
 def _of_several(error: ValidationError, prefix: str, value: str, noun: str) -> Iterable[str]:
-    """Where only types differ, name them all; else explain the alternative that comes closest."""
+    """Where only types differ, name them all; else explain the closest of the alternatives that are of its type."""
     from jsonschema.exceptions import best_match
 
     context = list(error.context or ())
-    if all(inner.validator == "type" and not inner.relative_path for inner in context):
+    of_other_types = [inner for inner in context if inner.validator == "type" and not inner.relative_path]
+    if len(of_other_types) == len(context):
         return [f"{prefix}{value} is not {_either([str(inner.validator_value) for inner in context])}."]
-    closest = best_match(context)
+    out = {inner.schema_path[0] for inner in of_other_types}
+    closest = best_match(inner for inner in context if inner.schema_path[0] not in out)
     return _sentences(closest, noun) if closest is not None else [f"{prefix}{value} does not fit."]
 
 

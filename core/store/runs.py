@@ -198,15 +198,15 @@ def find(tx: Transaction, run_id: str) -> FlowRun | None:
     return read(FlowRun, rows[0]) if rows else None
 
 
-def get(tx: Transaction, id_or_start: str) -> FlowRun:
-    """Return the run with this id, or with the only id that starts so (four characters or more).
+def get(tx: Transaction, wanted: str) -> FlowRun:
+    """Return the run with this id, with the only id that starts so (four characters or more), or the only one so named.
 
-    Raises NotFound, UsageError when several ids start so.
+    Raises NotFound, UsageError when several are meant.
     """
-    run = find(tx, id_or_start)
+    run = find(tx, wanted)
     if run is not None:
         return run
-    start = id_or_start.lower()
+    start = wanted.lower()
     if len(start) >= 4 and not start.strip("0123456789abcdef"):
         rows = tx.execute(
             f"{SELECT} WHERE r.id >= :start AND r.id < :end ORDER BY r.id LIMIT 2", {"start": start, "end": start + "g"}
@@ -215,7 +215,13 @@ def get(tx: Transaction, id_or_start: str) -> FlowRun:
             raise UsageError(f"Several flow runs have ids that start with {start}.", hint="Write more of it.")
         if rows:
             return read(FlowRun, rows[0])
-    raise NotFound(f"There is no flow run {id_or_start}.", hint="See poolform flow-run ls.")
+    rows = tx.execute(f"{SELECT} WHERE r.name = :name ORDER BY r.created_at DESC, r.id LIMIT 4", {"name": wanted})
+    if len(rows) > 1:
+        some = ", ".join(read(FlowRun, row).id[:12] for row in rows[:3]) + (", …" if len(rows) > 3 else "")
+        raise UsageError(f"Several flow runs are called {wanted}.", hint=f"Say which by its id: {some}")
+    if rows:
+        return read(FlowRun, rows[0])
+    raise NotFound(f"There is no flow run {wanted}.", hint="See poolform flow-run ls.")
 
 
 def list_recent(

@@ -23,6 +23,7 @@ PREFECTS = sorted((Path(__file__).parent / "base_job_templates").glob("*.json"))
 class LabJobVariables(JobVariables):
     image: str = Field(description="Image to run.")
     cpu: int = Field(256, ge=128)
+    memory: int | None = Field(None, ge=64)
     sizes: list[int] = Field(default_factory=list)
 
 
@@ -66,7 +67,7 @@ def run(**values) -> FlowRun:
 
 def test_a_pool_types_template_has_one_key_a_job_variable():
     assert LAB["job_configuration"] == {
-        name: f"{{{{ {name} }}}}" for name in ("name", "command", "env", "labels", "image", "cpu", "sizes")
+        name: f"{{{{ {name} }}}}" for name in ("name", "command", "env", "labels", "image", "cpu", "memory", "sizes")
     }
     assert LAB["variables"]["properties"]["cpu"] == {"default": 256, "minimum": 128, "type": "integer"}
     jobs.check_template(LAB)
@@ -148,6 +149,8 @@ def test_env_and_labels_are_merged_and_everything_else_replaced():
     [
         ({"cpu": "many"}, 'cpu: "many" is not an integer.'),
         ({"cpu": 1}, "cpu: 1 is less than the minimum of 128."),
+        ({"memory": 1}, "memory: 1 is less than the minimum of 64."),
+        ({"memory": "1g"}, 'memory: "1g" is not an integer or null.'),
         ({"cqu": 512}, "cqu: there is no such job variable. Did you mean cpu?"),
         ({"sizes": [1, "b"]}, 'sizes.1: "b" is not an integer.'),
         ({"env": {"TOKEN": 7}}, "env.TOKEN: its value is not a string or null."),
@@ -159,12 +162,12 @@ def test_values_that_do_not_fit_are_named(values, problem):
         jobs.resolve(LAB, values)
     assert caught.value.problems == (problem,)
     with pytest.raises(InvalidValues):
-        jobs.check_job_variables(LAB, values)
+        jobs.check_job_variables(pool(), values)
 
 
 def test_a_required_variable_may_come_later_but_must_come():
     plain = jobs.base_job_template(Lab)
-    jobs.check_job_variables(plain, {"cpu": 512})
+    jobs.check_job_variables(pool(plain), {"cpu": 512})
     with pytest.raises(InvalidValues, match="image: it is required and missing"):
         jobs.resolve(plain, {"cpu": 512})
     with pytest.raises(InvalidValues, match="image: it is required and missing"):
@@ -238,7 +241,7 @@ def test_a_job_brings_all_that_the_runtime_needs():
         "poolform-deployment": "etl/nightly",
         "poolform-run-id": "77ab",
     }
-    unset = dict.fromkeys(("name", "command", "env", "labels", "sizes"))
+    unset = dict.fromkeys(("name", "command", "env", "labels", "memory", "sizes"))
     assert job.configuration == {**unset, "image": "busybox", "cpu": 256}
 
 
@@ -271,7 +274,7 @@ def test_what_a_platform_team_has_fixed_stays_fixed():
 
 def test_a_command_with_an_open_quote_is_refused_when_it_is_deployed():
     with pytest.raises(InvalidValues, match=r"command: .* cannot be split into words: no closing quotation"):
-        jobs.check_job_variables(LAB, {"command": "sh -c 'echo"})
+        jobs.check_job_variables(pool(), {"command": "sh -c 'echo"})
 
 
 def test_equal_runs_make_equal_jobs_that_survive_storing():

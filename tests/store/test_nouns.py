@@ -177,6 +177,17 @@ def test_a_run_comes_back_as_it_was_submitted(store):
             runs.get(tx, "zzzz")
 
 
+def test_a_run_can_be_named_where_only_one_is_called_so(store):
+    pool = make_pool(store)
+    one, *twins = (submit(store, pool, name=name) for name in ("daring-swan", "twin", "twin"))
+    with store.read() as tx:
+        assert runs.get(tx, "daring-swan") == one
+        with pytest.raises(UsageError, match=r"^Several flow runs are called twin\.$") as caught:
+            runs.get(tx, "twin")
+    assert caught.value.hint.startswith("Say which by its id: ")
+    assert {run.id[:12] in caught.value.hint for run in twins} == {True}
+
+
 def test_an_idempotency_key_submits_once(store):
     pool = make_pool(store)
     deployment = make_deployment(store, pool)
