@@ -21,7 +21,14 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the work pool
 MaybeName = Annotated[
     str | None, typer.Argument(metavar="[NAME]", help="Name of the work pool; or give --type.", show_default=False)
 ]
-Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a variable; may be repeated.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help='Set a variable; may be repeated. Lists and maps are written as JSON: --set \'tags={"team": "data"}\'',
+    ),
+]
 Vars = Annotated[Path | None, typer.Option("--vars", metavar="FILE", help="JSON, YAML or TOML file of variables.")]
 BackendConfig = Annotated[
     list[str] | None,

@@ -68,6 +68,8 @@ def get_default_base_job_template(
 
 def described(schema: Mapping[str, Any], found: Mapping[str, Any] | None = None) -> list[tuple[str, str | None, str]]:
     """Return name, default and meaning of each property of a JSON Schema; `found` are defaults of this machine."""
+    from poolform.core.terraform import hcl
+
     required = schema.get("required", ())
     rows = []
     for name, field in schema.get("properties", {}).items():
@@ -78,7 +80,9 @@ def described(schema: Mapping[str, Any], found: Mapping[str, Any] | None = None)
             default = "required"
         elif field.get("default") is not None:
             default = json.dumps(field["default"])
-        rows.append((name, default, field.get("description", "")))
+        values = hcl.allowed(field, schema.get("$defs", {}))
+        choices = f"One of: {', '.join(map(str, values))}." if values else ""
+        rows.append((name, default, f"{field.get('description', '')} {choices}".strip()))
     return rows
 
 

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from poolform.core.errors import InvalidValues, UsageError, in_words, nearest
 from poolform.core.pools.contract import Suggests
+from poolform.core.terraform import hcl
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from poolform.core.runs.launchers import Json
 
 
+_TYPED = ("--set", "your answer")
+_WRITTEN = {"dict_type": '{"key": "value"}', "list_type": '["one", "two"]', "set_type": '["one", "two"]'}
+"""How to write what pydantic misses, by its type of error."""
 _SHOWN = 12  # values to choose from that fit into a question
 
 
@@ -97,14 +101,24 @@ def ask(name: str, pool_type: PoolType, prompt: Callable[[str], str]) -> Given:
     """Ask a person for one variable; `prompt` is given a question and returns the answer."""
     field = pool_type.variables.model_fields[name]
     description = f" ({field.description.rstrip('.')})" if field.description else ""
-    known = suggestions(pool_type, name)
-    answer = prompt(f"{name}{description}{f', such as {_listed(known)}' if known else ''}")
+    admitted = _admitted(pool_type.variables, name)
+    known = admitted or suggestions(pool_type, name)
+    told = f", {'one of' if admitted else 'such as'} {_listed(known)}" if known else ""
+    answer = prompt(f"{name}{description}{told}")
     return Given(answer if _is_text(pool_type.variables, name) else _parsed(answer), "your answer")
 
 
 def suggestions(pool_type: PoolType, name: str) -> Sequence[str]:
-    """Return values that a required variable could have, where the pool type knows some."""
-    return pool_type.suggestions(name) if isinstance(pool_type, Suggests) else ()
+    """Return values that a required variable could have, where its model or the pool type knows some."""
+    admitted = _admitted(pool_type.variables, name)
+    return admitted or (pool_type.suggestions(name) if isinstance(pool_type, Suggests) else ())
+
+
+def _admitted(model: type[Variables], name: str) -> Sequence[str]:
+    """Return all that a variable can be, where that is a choice."""
+    schema = model.model_json_schema()
+    values = hcl.allowed(schema.get("properties", {}).get(name, {}), schema.get("$defs", {}))
+    return [str(value) for value in values or ()]
 
 
 def _choices(pool_type: PoolType, names: Sequence[str]) -> str:
@@ -120,7 +134,7 @@ def _listed(values: Sequence[str]) -> str:
 
 def _problem(error: Any, model: type[Variables], given: Mapping[str, Given]) -> str:
     if not error["loc"]:  # a validator of the whole model
-        return f"{error['msg']}."
+        return f"{in_words(error)[:1].upper()}{in_words(error)[1:]}."
     name, *rest = map(str, error["loc"])
     where = f" ({given[name].where})" if name in given else ""
     path = ".".join((name, *rest))
@@ -130,7 +144,9 @@ def _problem(error: Any, model: type[Variables], given: Mapping[str, Given]) -> 
         return f"{path}: it is required and was not given."
     meant = _meaning(model, name) if error["type"] == "string_pattern_mismatch" else ""
     got = json.dumps(error["input"], default=str, ensure_ascii=False)[:80]
-    return f"{path}{where}: {in_words(error)}{meant}, got {got}."
+    typed = name in given and given[name].where in _TYPED and not rest and isinstance(error["input"], str)
+    example = _WRITTEN.get(error["type"]) if typed else None
+    return f"{path}{where}: {in_words(error)}{meant}, got {got}.{f' Write JSON: {name}={example}' if example else ''}"
 
 
 def _meaning(model: type[Variables], name: str) -> str:

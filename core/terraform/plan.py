@@ -99,6 +99,9 @@ class Change:
     def _noun(self, template: str | None) -> str:
         if template is not None:
             values = _Attributes(self.after or self.before or {}, self.sensitive)
+            begins_with = _leading_attribute(template)
+            if begins_with is not None and begins_with not in values:
+                values[begins_with] = self.address  # a sentence needs something to speak of
             try:
                 return string.Formatter().vformat(template, (), values).strip()
             except (AttributeError, LookupError, TypeError, ValueError):
@@ -240,6 +243,12 @@ class _Attributes(dict[str, object]):
 
     def __missing__(self, key: str) -> str:
         return "(known after apply)"
+
+
+def _leading_attribute(template: str) -> str | None:
+    """Return the attribute that a noun begins with, None where it begins with a word."""
+    words, name, _, _ = next(iter(string.Formatter().parse(template)), ("", None, None, None))
+    return name.replace("[", ".").split(".")[0] if name and not words.strip() else None
 
 
 def _from_to(name: str, before: Json, after: Json) -> str:

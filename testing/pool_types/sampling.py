@@ -13,6 +13,8 @@ from hypothesis import assume
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from poolform.core.errors import in_words
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -140,7 +142,7 @@ def _object(schema: Mapping[str, Json], definitions: Mapping[str, Json]) -> Sear
 
 def told(exc: ValidationError) -> str:
     """Say what does not fit a model, and where."""
-    return "; ".join(f"{'.'.join(map(str, error['loc'])) or 'all together'}: {error['msg']}" for error in exc.errors())
+    return "; ".join(f"{'.'.join(map(str, error['loc'])) or 'all'}: {in_words(error)}" for error in exc.errors())
 
 
 def texts(value: Any) -> Iterator[str]:

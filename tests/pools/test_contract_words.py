@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Literal
 
 import pytest
+from pydantic import Field, model_validator
 
 from poolform.core.errors import InvalidValues, PoolformError
 from poolform.core.pools import credentials, variables
@@ -80,6 +82,54 @@ def test_a_required_variable_that_nobody_gave_comes_with_values_to_choose_from()
     with pytest.raises(InvalidValues) as refused:
         variables.validate(Lab(), {"project": variables.Given("p", "--set"), "x": variables.Given("y", "--set")})
     assert "Known for" not in refused.value.hint
+
+
+class ChosenVariables(Variables):
+    colour: Literal["red", "blue"]
+    size: Literal[1, 2] | None
+    tags: dict[str, str] = Field({})
+    zones: list[str] = Field([])
+
+
+class Chosen(Lab):
+    variables = ChosenVariables
+
+    def suggestions(self, variable):
+        return []
+
+
+def test_what_a_variable_can_be_is_said_where_it_is_a_choice():
+    asked = []
+    variables.ask("colour", Chosen(), lambda question: asked.append(question) or "red")
+    variables.ask("size", Chosen(), lambda question: asked.append(question) or "1")
+    assert asked == ["colour, one of red, blue", "size, one of 1, 2"]
+    with pytest.raises(InvalidValues) as refused:
+        variables.validate(Chosen(), {"size": variables.Given(1, "--set")})
+    assert refused.value.hint.startswith("Known for colour: red, blue. ")
+
+
+def test_how_to_write_lists_and_maps_is_said_where_one_is_written_otherwise():
+    given = variables.from_assignments(["colour=red", "size=1", "tags=x", "zones=north,south"], ChosenVariables)
+    with pytest.raises(InvalidValues) as refused:
+        variables.validate(Chosen(), given)
+    tags, zones = refused.value.problems
+    assert tags.endswith("""got "x". Write JSON: tags={"key": "value"}""")
+    assert zones.endswith("""got "north,south". Write JSON: zones=["one", "two"]""")
+    written = variables.from_assignments(["colour=red", "size=1", 'tags={"a": "b"}', 'zones=["n"]'], ChosenVariables)
+    assert variables.validate(Chosen(), written).tags == {"a": "b"}
+
+
+def test_a_validator_of_all_variables_says_its_sentence():
+    class Agreeing(LabVariables):
+        @model_validator(mode="after")
+        def agree(self):
+            raise ValueError("project and region do not agree")
+
+    pool_type = Lab()
+    pool_type.variables = Agreeing
+    with pytest.raises(InvalidValues) as refused:
+        variables.validate(pool_type, {"project": variables.Given("p", "--set")})
+    assert "project and region do not agree" in refused.value.problems[0]
 
 
 def test_a_credential_is_waited_for_as_long_as_the_pool_type_says(monkeypatch):

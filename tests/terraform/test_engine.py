@@ -43,6 +43,8 @@ def test_sentences_use_nouns_and_say_what_is_not_known_yet(lab):
         "Create a marker at /lab/ab12cd34, number (known after apply)"
     ]
     assert plan.changes[0].sentence({}) == "Create a terraform_data (terraform_data.pool)"
+    nameless = {"terraform_data": "{id} on this machine"}
+    assert plan.changes[0].sentence(nameless) == "Create terraform_data.pool on this machine"
     unreachable = {"terraform_data": "{input[0]} {nothing[x]}"}
     assert plan.changes[0].sentence(unreachable) == "Create a terraform_data (terraform_data.pool)"
 
