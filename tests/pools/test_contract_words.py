@@ -67,7 +67,7 @@ def test_what_stays_when_the_pool_goes_is_not_said_to_go():
         for address in ("lab_api.run", "lab_switch.run")
         for action in ("create", "destroy", "update")
     ]
-    assert told[:3] == ["Activate the Run API", "Leave active the Run API", "Change the Run API: name"]
+    assert told[:3] == ["Activate the Run API", "Leave active the Run API", 'Change the Run API: name (null → "Run")']
     assert told[3:5] == ["Activate the Run switch", "Deactivate the Run switch"]
 
 
@@ -129,11 +129,11 @@ def test_a_validator_of_all_variables_says_its_sentence():
     pool_type.variables = Agreeing
     with pytest.raises(InvalidValues) as refused:
         variables.validate(pool_type, {"project": variables.Given("p", "--set")})
-    assert "project and region do not agree" in refused.value.problems[0]
+    assert refused.value.problems == ("Project and region do not agree.",)
 
 
 def test_a_credential_is_waited_for_as_long_as_the_pool_type_says(monkeypatch):
     credentials.wait_until_accepted(Lab("missing", "missing", "allowed"), Connection(), None)
     monkeypatch.setattr(Lab, "patience", timedelta(0))
-    with pytest.raises(PoolformError, match="does not work: not known yet"):
+    with pytest.raises(PoolformError, match="The pool cannot be used: not known yet"):
         credentials.wait_until_accepted(Lab("missing", "allowed"), Connection(), None)
