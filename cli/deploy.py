@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from poolform.cli.apply import deploy_from_file, say_deployed
+from poolform.cli.completion import pool_names
 from poolform.cli.session import Session
 from poolform.cli.view import say
 
@@ -36,7 +37,9 @@ def deploy(
         list[str] | None,
         typer.Option("--name", "-n", help="What the deployment is called; from a project file, one or more."),
     ] = None,
-    pool: Annotated[str | None, typer.Option("--pool", "-p", help="Where it runs.", show_default=False)] = None,
+    pool: Annotated[
+        str | None, typer.Option("--pool", "-p", help="Where it runs.", show_default=False, autocompletion=pool_names)
+    ] = None,
     all_: Annotated[bool, typer.Option("--all", help="Deploy all that the project file has.")] = False,
     file: Annotated[
         Path | None, typer.Option("--file", "--prefect-file", help="The project file; poolform.yaml or prefect.yaml.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from poolform.cli import deployment_schedule
+from poolform.cli.completion import deployment_names
 from poolform.cli.session import Session
 from poolform.cli.view import Format, Output, fields, iso, say, show, show_json, table, when
 
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Deployments: list, look at, run.", no_args_is_help=True, add_completion=False)
 app.add_typer(deployment_schedule.app, name="schedule")
 
-Name = Annotated[str, typer.Argument(metavar="FLOW/NAME", help="The deployment.", show_default=False)]
+Name = Annotated[
+    str,
+    typer.Argument(metavar="FLOW/NAME", help="The deployment.", show_default=False, autocompletion=deployment_names),
+]
 
 
 @app.command("ls")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from poolform.cli.completion import deployment_names
 from poolform.cli.session import Session
 from poolform.cli.view import Format, Output, iso, say, show, show_json, table, when
 
@@ -14,7 +15,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Schedules of a deployment.", no_args_is_help=True, add_completion=False)
 
-Name = Annotated[str, typer.Argument(metavar="FLOW/NAME", help="The deployment.", show_default=False)]
+Name = Annotated[
+    str,
+    typer.Argument(metavar="FLOW/NAME", help="The deployment.", show_default=False, autocompletion=deployment_names),
+]
 Which = Annotated[
     str, typer.Argument(metavar="SCHEDULE", help="Slug of the schedule, or the start of its id.", show_default=False)
 ]

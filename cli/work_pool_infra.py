@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from poolform.cli.completion import pool_types
 from poolform.cli.session import Session
 from poolform.cli.view import Format, Output, say, show_json
 from poolform.cli.work_pool_options import (
@@ -43,7 +44,9 @@ def create(
     ctx: typer.Context,
     name: Name,
     *,
-    type_: Annotated[str | None, typer.Option("--type", "-t", help="Pool type; see `work-pool types`.")] = None,
+    type_: Annotated[
+        str | None, typer.Option("--type", "-t", help="Pool type; see `work-pool types`.", autocompletion=pool_types)
+    ] = None,
     provision_: Annotated[bool, typer.Option("--provision-infra", help="Provision infrastructure for it now.")] = False,
     plan: Annotated[bool, typer.Option("--plan", help="Show what provisioning would do, and make nothing.")] = False,
     set_: Set = None,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from poolform.cli.completion import pool_names
 from poolform.cli.proposal import ask
 from poolform.cli.view import can_ask
 
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from poolform.core.pools.catalogue import Registered
     from poolform.core.store.pools import WorkPool
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the work pool.", show_default=False)]
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="Name of the work pool.", show_default=False, autocompletion=pool_names)
+]
 MaybeName = Annotated[
     str | None, typer.Argument(metavar="[NAME]", help="Name of the work pool; or give --type.", show_default=False)
 ]

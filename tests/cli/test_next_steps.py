@@ -94,3 +94,20 @@ def test_a_project_file_takes_the_type_that_its_pool_has(poolform, tmp_path):
 def test_a_block_that_is_not_there_cannot_be_deleted_by_nobody(poolform):
     done = poolform("block", "delete", "secret/none")
     assert (done.code, "There is no block secret/none." in done.err) == (2, True), done.err
+
+
+def test_tab_offers_pools_deployments_and_types_and_never_fails(poolform, home):
+    def offered(*words, **env):
+        asked = {"_POOLFORM_COMPLETE": "complete_bash", "COMP_CWORD": len(words) - 1}
+        done = poolform(**asked, COMP_WORDS=" ".join(words), **env)
+        assert (done.code, done.err) == (0, "")
+        return done.out.split()
+
+    assert offered("poolform", "work-pool", "inspect", "") == []
+    assert not (home / "poolform.db").exists(), "to press Tab makes no database"
+    assert poolform(*CREATE).code == 0
+    assert poolform(*DEPLOY).code == 0
+    assert offered("poolform", "work-pool", "inspect", "h") == ["here"]
+    assert offered("poolform", "deployment", "run", "et") == ["etl/x"]
+    assert offered("poolform", "work-pool", "create", "p", "--type", "proc") == ["process"]
+    assert offered("poolform", "work-pool", "inspect", "", POOLFORM_DATABASE_URL="sqlite:////proc/no.db") == []
