@@ -97,8 +97,10 @@ class Job:
             raise Refusal(CODE_NOT_FOUND, f"cannot work in the folder {error.filename}: {error.strerror}.") from None
         try:
             return load(self.env.get("POOLFORM_ENTRYPOINT", ""), folder)
-        except (Refusal, KeyboardInterrupt):
+        except KeyboardInterrupt:
             raise
+        except Refusal as error:  # a folder that was made for this job says nothing to a person; where it is from does
+            raise Refusal(error.code, str(error).replace(folder, source.get("url") or folder)) from None
         except BaseException as error:  # noqa: BLE001  # importing runs their code
             self.show(error)
             raise Refusal(ENTRYPOINT_INVALID, "importing the code failed: " + describe(error)) from None

@@ -75,6 +75,12 @@ def test_a_repositorys_default_branch(job, public):
     assert "ran one True" in output
 
 
+def test_a_file_that_the_repository_lacks_is_missed_in_the_repository(job, public):
+    code, output = job(git(public.url), entrypoint="wrok.py:run")
+    assert code == 70
+    assert f"wrok.py is not in {public.url}. Did you mean work.py?" in output
+
+
 @pytest.mark.slow
 def test_branch_tag_and_commit(job, server):
     repository = server.make(f"{job.kind}-refs", FILES)
