@@ -198,6 +198,8 @@ class ProcessLauncher(Launcher):
         self._unwatch(handle)
         if leader is None and not folder.claimed:
             return None  # its wrapper was killed before it could start anything, or the folder is gone
+        if waited is None and child is not None:
+            waited = child.poll()  # it was killed since it was asked
         return self._lost(folder, leader, waited)
 
     def _lost(self, folder: JobFolder, leader: Leader | None, waited: int | None) -> JobStatus:
