@@ -14,7 +14,7 @@ import sys
 import textwrap
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 import typer
@@ -23,6 +23,10 @@ from signatures import attributes, bases, methods, signature
 import poolform
 from poolform.cli import app as cli
 from poolform.cli.session import Session
+from poolform.core.runs.launchers import JobState
+from poolform.core.store.pools import PoolState
+from poolform.core.store.runs import RunState
+from poolform.core.terraform.plan import Action
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -46,11 +50,22 @@ _API = {
     "Errors": ("PoolformError",),
 }
 _REST = "Flows and deployments"
+_WORDS = {"JobState": JobState, "Action": Action, "PoolState": PoolState, "RunState": RunState}
+"""Types that are only words, which are listed where an attribute is of one."""
 _KIT = (
     ("The contracts", "poolform.testing", ("PoolTypeContract", "LauncherContract")),
     ("Fixtures", "poolform.testing.fixtures", ("throwaway_home", "standin")),
     ("Stand-in providers", "poolform.testing.standin", None),
 )
+_IMPORTED = """\
+All that can be imported from `poolform`. Importing it is free: each name is fetched when it is first used. `Json` is
+whatever Python's `json` reads and writes.
+"""
+_STREAMS = """\
+Results go to standard output: tables, a plan that was asked for, what a run printed, and with `-o json` the same for
+programs. Everything else goes to standard error: progress, questions and the plan that one is about, what was done,
+what to do next.
+"""
 _EXIT_CODES = """\
 | exit code | means |
 |---|---|
@@ -85,7 +100,7 @@ def _api() -> str:
     parts = [
         _WRITTEN,
         "# The Python API\n",
-        "All that can be imported from `poolform`. Importing it is free: each name is fetched when it is first used.\n",
+        _IMPORTED,
     ]
     for title, names in {**_API, _REST: tuple(rest)}.items():
         parts += [f"## {title}\n", *(_entry(name, getattr(poolform, name)) for name in names)]
@@ -124,7 +139,7 @@ def _members(cls: type) -> Iterator[str]:
     about = _attribute_docs(cls)
     listed = list(dict.fromkeys(attributes(cls)))
     if listed:
-        yield "\n".join(_item(declared, about.get(name, "")) for name, declared in listed) + "\n"
+        yield "\n".join(_item(declared, _with_words(declared, about.get(name, ""))) for name, declared in listed) + "\n"
     seen: set[str] = set()
     told: list[str] = []
     rules: list[str] = []
@@ -142,6 +157,13 @@ def _members(cls: type) -> Iterator[str]:
         yield "\n".join(told) + "\n"
     if rules:
         yield "Its rules:\n\n" + "\n".join(sorted(rules)) + "\n"
+
+
+def _with_words(declared: str, text: str) -> str:
+    """Say after an attribute's text what words its type stands for."""
+    named = (name for name in _WORDS if re.search(rf"\b{name}\b", declared))
+    told = (f"`{name}` is one of {', '.join(f'`{word}`' for word in get_args(_WORDS[name]))}." for name in named)
+    return "\n\n".join(filter(None, (text, *told)))
 
 
 def _item(declared: str, text: str) -> str:
@@ -192,7 +214,7 @@ def _cli() -> str:
     parts = [
         _WRITTEN,
         "# The command line\n",
-        "Results go to standard output, everything else to standard error. `-o json` prints for programs.\n",
+        _STREAMS,
         _EXIT_CODES,
         _parameters(root),
     ]

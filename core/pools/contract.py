@@ -161,6 +161,11 @@ class Orphan:
 class PoolType(ABC):
     """A kind of work pool. Subclass it, fill in the class attributes, and return it from `poolform_pool_types`.
 
+    `slug`, `title` and `launcher` are required; everything else has a default. A `slug` is what `--type` takes:
+    lower-case words of letters and digits joined by dashes, such as `my-lab`, and maybe a colon and one more word.
+    `:push` there says that jobs need no worker near them: whoever reaches the platform launches them. It is for people;
+    Poolform does nothing else with such a pool type.
+
     `templates` is a folder with `main.tf.j2` and `outputs.tf.j2` (any other `*.tf.j2` too), or None for a pool without
     resources, whose `outputs` must then be fillable from nothing. `nouns` gives each resource type a phrase for plans,
     such as "cluster {name}", whose placeholders are attributes of the resource; `TYPE.NAME` gives one resource of the
