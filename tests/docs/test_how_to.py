@@ -37,7 +37,8 @@ def test_the_review_that_the_page_shows_does_what_it_says():
         for name, action, after in (
             ("a", "create", {"tags": {"owner": "me"}}),
             ("b", "create", {"tags": {}}),
-            ("c", "create", {}),
+            ("c", "create", {"tags": None}),
+            ("none", "create", {}),
             ("d", "delete", None),
         )
     ]
