@@ -33,6 +33,18 @@ def forget_log_group_tags(request: Request) -> None:
         tagger.delete_all_tags_for_resource(known)
 
 
+def free_address_of_gateway(request: Request) -> None:
+    """moto leaves a NAT gateway's address associated when the gateway goes; AWS frees it."""
+    from moto.ec2.models import ec2_backends
+
+    backend = ec2_backends[ACCOUNT][request.region]
+    gateway = backend.nat_gateways.get(request.params["NatGatewayId"])
+    for address in gateway.address_set if gateway is not None else ():
+        for known in list(backend.addresses):
+            if known.allocation_id == address.get("allocationId") and known.association_id:
+                backend.disassociate_address(association_id=known.association_id)
+
+
 def _log_group(request: Request) -> Any:
     from moto.logs.models import logs_backends
 

@@ -106,6 +106,8 @@ class Proxy:
                 raise AwsError("ClusterContainsTasksException", "The Cluster cannot be deleted while Tasks are active.")
         if request.name == "logs:DeleteLogGroup":
             gaps.forget_log_group_tags(request)
+        if request.name == "ec2:DeleteNatGateway":
+            gaps.free_address_of_gateway(request)
         try:
             return self._pass_on(request, environ)
         except NotImplementedError as error:
