@@ -34,10 +34,12 @@ def show_proposal(proposal: Proposal) -> None:
         say(_nothing(proposal))
         show_sentences(proposal.effects)
         return
-    verb = "deprovision" if proposal.purpose == "deprovision" else "provision"
     name = styled(pool.name, "bold", stream=sys.stderr)
     say()
-    say(f"To {verb} the work pool {name} ({pool.type}{_brought(proposal)}){_as(proposal.identity)}, Poolform will:")
+    kind = f"{pool.type}{_brought(proposal)}"
+    to_do = f"To {proposal.purpose} the work pool {name} ({kind})"
+    upgrade = f" {proposal.revisions}" if proposal.revisions else ""
+    say(f"{to_do}{upgrade}{_as(proposal.identity)}, Poolform will:")
     say()
     show_sentences(proposal.sentences)
     say()
@@ -52,6 +54,11 @@ def show_proposal(proposal: Proposal) -> None:
 def _nothing(proposal: Proposal) -> str:
     """Say why there is nothing to do."""
     name = proposal.pool.name
+    if proposal.revisions:
+        return f"Nothing to change but the record of {name}: it goes {proposal.revisions} of {proposal.pool.type}."
+    if proposal.purpose == "upgrade" and proposal.pool.state == "ready":
+        installed = f"is at revision {proposal.pool.revision} of {proposal.pool.type}, which is the installed one"
+        return f"Nothing to upgrade: the work pool {name} {installed}."
     if not proposal.module.addresses:
         return f"The work pool {name} has no infrastructure of its own."
     if proposal.purpose == "deprovision":
@@ -94,6 +101,8 @@ def as_json(proposal: Proposal) -> dict[str, Any]:
         "plugin": proposal.pool.plugin,
         "plugin_version": proposal.pool.plugin_version,
         "purpose": proposal.purpose,
+        "upgraded_from": proposal.upgraded_from,
+        "revision": proposal.pool.revision,
         "changes": [
             {"address": c.address, "type": c.type, "action": c.action, "text": c.sentence(proposal.nouns)}
             for c in proposal.plan.changes

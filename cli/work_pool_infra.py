@@ -232,7 +232,8 @@ def provision(session: Session, source: Callable[[Context], Any], *, yes: bool) 
                 confirm("Proceed with provisioning?", yes=yes)
         pool = carry_out(context, proposal)
         made = "Infrastructure successfully provisioned: the" if proposal.module.addresses else "The"
-    say(f"{made} work pool {pool.name} is ready.", "green")
+        upgraded = f", upgraded {proposal.revisions} of {pool.type}" if proposal.revisions else ""
+    say(f"{made} work pool {pool.name} is ready{upgraded}.", "green")
     return pool
 
 

@@ -204,7 +204,7 @@ def _remember(context: Context, pool: WorkPool, proposal: Proposal, error: str |
             action=_DOING[proposal.purpose],
             outcome="failed" if error else "done",
             summary={
-                "plan": proposal.plan.summary(),
+                "plan": proposal.plan.summary() + (f", {proposal.revisions}" if proposal.revisions else ""),
                 "changes": [sentence.text for sentence in proposal.sentences],
                 "plugin": proposal.registered.plugin.label if proposal.registered else None,
                 "engine": proposal.binary.title if proposal.binary else None,

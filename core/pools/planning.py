@@ -114,6 +114,7 @@ def _proposed(
         binary=binary,
         registered=registered,
         variables=variables,
+        upgraded_from=None if stored.revision == pool.revision else stored.revision,
         identity=identity,
         findings=findings,
         reviews=review(context, pool, plan),

@@ -41,6 +41,7 @@ class Proposal:
 
     `pool` is the record as it will be stored; `recorded_at` the time stamp of the one it replaces, None for a new pool.
     `binary` is the Terraform that planned it; None for a pool without resources, which needs none.
+    `upgraded_from` is the record's revision where the one that will be stored is another.
     `credential` are sentences on the credentials that come after the apply, or go before a destroy;
     `effects` what a destroy does to runs and deployments.
     """
@@ -54,6 +55,7 @@ class Proposal:
     binary: Binary | None
     registered: Registered | None = None
     variables: Any = None
+    upgraded_from: int | None = None
     identity: Identity | None = None
     findings: tuple[Finding, ...] = ()
     reviews: tuple[Review, ...] = ()
@@ -68,6 +70,11 @@ class Proposal:
         if self.purpose == "deprovision":
             return (*self.effects, *self.credential, *changes)
         return (*changes, *self.credential)
+
+    @property
+    def revisions(self) -> str:
+        """Say from which revision of the pool type to which one this upgrades; empty where it does not."""
+        return "" if self.upgraded_from is None else f"from revision {self.upgraded_from} to {self.pool.revision}"
 
     def require_passed(self) -> None:
         """Refuse what a plugin objects to. Raises Vetoed, with every objection and whose it is."""

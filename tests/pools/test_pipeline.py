@@ -196,7 +196,14 @@ def test_a_pool_upgrades_by_plan(run):
     assert "See what would change, and change it: poolform work-pool upgrade p" in refused.err
     shown = run("work-pool", "upgrade", "p", "--plan", MORTAL_REVISION="2")
     assert (shown.code, "Create a thing at last-" in shown.err) == (4, True)
-    assert run("work-pool", "upgrade", "p", "--yes", MORTAL_REVISION="2").code == 0
+    assert "To upgrade the work pool p (mortal, brought by mortal) from revision 1 to 2 as tester" in shown.err
+    planned = run("work-pool", "upgrade", "p", "--plan", "-o", "json", MORTAL_REVISION="2").json
+    assert (planned["purpose"], planned["upgraded_from"], planned["revision"]) == ("upgrade", 1, 2)
+    done = run("work-pool", "upgrade", "p", "--yes", MORTAL_REVISION="2")
+    assert (done.code, "the work pool p is ready, upgraded from revision 1 to 2 of mortal." in done.err) == (0, True)
+    assert "from revision 1 to 2" in run("work-pool", "history", "p").out
+    again = run("work-pool", "upgrade", "p", MORTAL_REVISION="2")
+    assert (again.code, "Nothing to upgrade: the work pool p is at revision 2 of mortal" in again.err) == (0, True)
     pool = run("work-pool", "inspect", "p", "-o", "json").json
     assert (pool["revision"], pool["variables"]["size"]) == (2, 2)
     older = run("work-pool", "plan", "p")
