@@ -40,9 +40,7 @@ def find(variables: EcsVariables, pool_id: str) -> Iterator[Orphan]:
 def _named(clients: Clients, pool_id: str) -> Iterator[Orphan]:
     tail = f"-{pool_id}"
     with _permitted():
-        for page in clients["ecs"].get_paginator("list_clusters").paginate():
-            names = (arn.rsplit("/", 1)[-1] for arn in page["clusterArns"])
-            yield from (Orphan("aws_ecs_cluster.this", name) for name in names if name.endswith(tail))
+        yield from _clusters(clients["ecs"], tail)
     with _permitted():
         for page in clients["logs"].get_paginator("describe_log_groups").paginate(logGroupNamePrefix="/poolform/"):
             names = (group["logGroupName"] for group in page["logGroups"])
@@ -51,6 +49,19 @@ def _named(clients: Clients, pool_id: str) -> Iterator[Orphan]:
         for page in clients["ecr"].get_paginator("describe_repositories").paginate():
             names = (repository["repositoryName"] for repository in page["repositories"])
             yield from (Orphan("aws_ecr_repository.images", name) for name in names if name.endswith(tail))
+
+
+def _clusters(ecs: Any, tail: str) -> Iterator[Orphan]:
+    """Yield clusters that live: one that was deleted stays in lists for a while, as INACTIVE, and cannot be imported.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeleteCluster.html
+    """
+    pages = ecs.get_paginator("list_clusters").paginate()
+    ours = [arn for page in pages for arn in page["clusterArns"] if arn.endswith(tail)]
+    for start in range(0, len(ours), 100):  # what DescribeClusters takes at most
+        for cluster in ecs.describe_clusters(clusters=ours[start : start + 100])["clusters"]:
+            if cluster["status"] == "ACTIVE":
+                yield Orphan("aws_ecs_cluster.this", cluster["clusterName"])
 
 
 def _identities(iam: Any, pool_id: str, *, launcher: bool) -> Iterator[Orphan]:

@@ -98,6 +98,17 @@ def found(variables, pool_id, known=()):
     return {orphan.address: orphan.import_id for orphan in EcsPush().orphans(variables, pool_id, known)}
 
 
+def test_a_cluster_that_was_deleted_is_not_adopted(aws, monkeypatch):
+    """ECS lists it for a while, as INACTIVE, and Terraform would say that there is nothing to import."""
+    become(monkeypatch, aws.environment)
+    ecs = aws.client("ecs")
+    ecs.create_cluster(clusterName="poolform-lab-dddddddd")
+    assert found(PRIVATE, "dddddddd") == {"aws_ecs_cluster.this": "poolform-lab-dddddddd"}
+    ecs.delete_cluster(cluster="poolform-lab-dddddddd")
+    assert any(arn.endswith("dddddddd") for arn in ecs.list_clusters()["clusterArns"])
+    assert found(PRIVATE, "dddddddd") == {}
+
+
 @pytest.mark.slow
 def test_everything_of_a_pool_is_found_and_nothing_of_another(aws, pools, monkeypatch):
     become(monkeypatch, aws.environment)
