@@ -117,7 +117,7 @@ def test_several_deploy_as_one_or_not_at_all(script, poolform, pool):
     ("etl.deploy('x', 'nowhere')", "There is no work pool named nowhere"),
     ("etl.deploy('x', 'here', cron='never')", "does not have five fields"),
     ("etl.deploy('x', 'here', parameters={'dya': 1})", "Did you mean day?"),
-    ("etl.deploy('x', 'here', parameters={'day': object()})", "day: a object cannot be sent to a job"),
+    ("etl.deploy('x', 'here', parameters={'day': object()})", "day: a value of the type object cannot be sent"),
     ("etl.deploy('x', 'here', job_variables={'cpu': 1})", "cpu: there is no such job variable"),
     ("etl.deploy('x', 'here', work_queue_name='fast')", "no work queue named fast"),
     ("etl.deploy('x', 'here', image='repo/etl:1')", "runs no images"),
