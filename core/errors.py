@@ -112,6 +112,14 @@ class StateLocked(TerraformError):
     """Terraform's own state lock is held by somebody else."""
 
 
+class NothingToImport(TerraformError):
+    """What a plan was to adopt is not there; `addresses` are those it was to become, such as "aws_ecs_cluster.this"."""
+
+    def __init__(self, message: str, addresses: Iterable[str]) -> None:
+        super().__init__(message)
+        self.addresses = frozenset(addresses)
+
+
 class StalePlan(TerraformError):
     """The state moved on after the plan was made."""
 

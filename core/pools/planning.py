@@ -22,16 +22,16 @@ from poolform.core.terraform.engine import Listener, Setup, Terraform
 from poolform.core.terraform.locate import locate
 from poolform.core.terraform.plan import NOTHING
 from poolform.core.terraform.providers import Backend
-from poolform.core.terraform.render import Module, imports, render
-from poolform.core.terraform.workspace import IMPORTS_FILE
+from poolform.core.terraform.render import Module, render
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Protocol
 
     from poolform.core.blocks import Blocks
     from poolform.core.plugins import Plugins
     from poolform.core.pools.catalogue import Registered
+    from poolform.core.pools.contract import Orphan
     from poolform.core.pools.proposal import Purpose
     from poolform.core.settings import Settings
     from poolform.core.store.database import Store
@@ -258,12 +258,11 @@ def _plan(
 ) -> Plan:
     terraform = in_workspace(context, pool, binary, module, workspace)
     pool_type = registered.pool_type
+    orphans: Sequence[Orphan] = ()
     if pool.state == "provisioning" and isinstance(pool_type, FindsOrphans):
         # An interrupted apply may have made objects that its state never heard of.
         known = terraform.resources() if workspace.has_local_state or pool.backend else ()
         with registered.acting("orphans"):
             orphans = [found for found in pool_type.orphans(variables, pool.id, known) if found.address not in known]
-        if orphans:
-            workspace.put(IMPORTS_FILE, imports(orphans))
     context.progress.on_step("Planning")
-    return terraform.plan()
+    return terraform.plan(adopt=orphans)

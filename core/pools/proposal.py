@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from poolform.core.pools.contract import Finding, Identity, Review
     from poolform.core.store.pools import WorkPool
     from poolform.core.terraform.locate import Binary
-    from poolform.core.terraform.plan import Action, Plan
+    from poolform.core.terraform.plan import Action, Change, Plan
     from poolform.core.terraform.render import Module
     from poolform.core.terraform.workspace import Workspace
 
@@ -101,13 +101,17 @@ def plan_sentences(plan: Plan, nouns: Mapping[str, str]) -> tuple[Sentence, ...]
     places = {key: place for place, key in enumerate(nouns)}
     told = sorted(plan.changes, key=lambda change: places.get(change.noun_key(nouns), len(places)))
     return tuple(
-        Sentence(change.action, change.sentence(nouns), _drift_details(drifted.get(change.address))) for change in told
+        Sentence(change.action, change.sentence(nouns), _drift_details(change, drifted.get(change.address)))
+        for change in told
     )
 
 
-def _drift_details(change: Any) -> tuple[str, ...]:
-    """Say what was changed by hand: attribute by attribute, or that the thing is gone."""
-    if change is None:
+def _drift_details(planned: Change, change: Change | None) -> tuple[str, ...]:
+    """Say what was changed by hand: attribute by attribute, or that the thing is gone.
+
+    What is only half made moved by itself: its state never heard of what the cloud decided.
+    """
+    if change is None or planned.is_half_made:
         return ()
     if change.after is None:
         return ("it was removed outside Poolform",)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from poolform.core.errors import StalePlan, StateLocked, TerraformError, WrongEngine
+from poolform.core.errors import NothingToImport, StalePlan, StateLocked, TerraformError, WrongEngine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -58,6 +59,7 @@ _NEWER = re.compile(r"state snapshot was created by|unsupported state file forma
 _DOWNLOAD = re.compile(
     r"query available provider packages|failed to install provider|invalid provider registry host", re.IGNORECASE
 )
+_GONE = re.compile(r"cannot import non-existent remote object.*?object to\s+(\".+?\"), the", re.IGNORECASE | re.DOTALL)
 _FULL = re.compile(r"no space left on device", re.IGNORECASE)
 
 
@@ -71,6 +73,9 @@ def error_from(verb: str, diagnostics: Sequence[Diagnostic], tail: Sequence[str]
     message = errors[0].sentence() + "."
     if len(errors) > 1:
         message = f"{len(errors)} errors" + "".join(f"\n  {error.sentence()}." for error in errors)
+    gone = [_GONE.search(f"{error.summary} {error.detail}") for error in errors]
+    if all(gone):
+        return NothingToImport(message, [json.loads(found[1]) for found in gone if found])  # it quotes addresses
     if _STALE.search(everything):
         return StalePlan(
             "The plan is stale: the infrastructure was changed after the plan was made.", hint="Make a new plan."

@@ -11,16 +11,18 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from poolform.core.errors import Interrupted, TerraformError
+from poolform.core.errors import Interrupted, NothingToImport, TerraformError
 from poolform.core.terraform import process
 from poolform.core.terraform.diagnostics import Diagnostic, NeedsInit, error_from
 from poolform.core.terraform.plan import NOTHING, read_plan
 from poolform.core.terraform.providers import Backend, DataFolder
-from poolform.core.terraform.workspace import PLAN_FILE
+from poolform.core.terraform.render import imports
+from poolform.core.terraform.workspace import IMPORTS_FILE, PLAN_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from poolform.core.pools.contract import Orphan
     from poolform.core.runs.launchers import Json
     from poolform.core.settings import Settings
     from poolform.core.terraform.locate import Binary
@@ -135,8 +137,24 @@ class Terraform:
         """
         self._data.make_ready(self._init, seed=seed)
 
-    def plan(self, *, destroy: bool = False) -> Plan:
-        """Plan, save the plan in the workspace, and return it as read back."""
+    def plan(self, *, destroy: bool = False, adopt: Sequence[Orphan] = ()) -> Plan:
+        """Plan, save the plan in the workspace, and return it as read back.
+
+        What is there of `adopt` enters the plan as an import; a cloud's lists show for a while what was deleted.
+        """
+        while adopt:
+            self._workspace.put(IMPORTS_FILE, imports(adopt))
+            try:
+                return self._plan_and_show(destroy=destroy)
+            except NothingToImport as exc:
+                remaining = [orphan for orphan in adopt if orphan.address not in exc.addresses]
+                if len(remaining) == len(adopt):
+                    raise
+                adopt = remaining
+        self._workspace.drop_imports()
+        return self._plan_and_show(destroy=destroy)
+
+    def _plan_and_show(self, *, destroy: bool) -> Plan:
         try:
             heard = self._plan(destroy=destroy)
         except NeedsInit:

@@ -70,6 +70,8 @@ class Change:
     replaced_by: tuple[str, ...] = ()
     """The attributes that force a replacement."""
     import_id: str | None = None
+    is_half_made: bool = False
+    """Whether it is replaced because an apply that failed left it tainted, whatever its attributes say."""
 
     @property
     def changed(self) -> tuple[str, ...]:
@@ -126,6 +128,8 @@ class Change:
         return found
 
     def _because(self) -> str:
+        if self.is_half_made:
+            return ", because making it was cut off or failed half way"
         if self.action == "replace" and self.replaced_by:
             return f", because {_listed(self.replaced_by)} changed"
         if self.action == "update" and self.changed:
@@ -212,6 +216,7 @@ def _change(document: Mapping[str, Json]) -> Change:
         sensitive=_flagged(change.get("before_sensitive"), before) | _flagged(change.get("after_sensitive"), after),
         replaced_by=tuple(sorted({str(path[0]) for path in change.get("replace_paths", ()) if path})),
         import_id=importing,
+        is_half_made=document.get("action_reason") == "replace_because_tainted",
     )
 
 

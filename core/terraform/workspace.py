@@ -82,6 +82,10 @@ class Workspace:
         """Delete the saved plan."""
         self.plan_file.unlink(missing_ok=True)
 
+    def drop_imports(self) -> None:
+        """Delete what was to be adopted."""
+        (self.path / IMPORTS_FILE).unlink(missing_ok=True)
+
     def remove(self) -> None:
         """Delete the folder and all in it."""
         shutil.rmtree(self.path, ignore_errors=True)

@@ -171,17 +171,19 @@ class Provider:
             return resource.update(prior, planned, world)
 
     def import_resource_state(self, request: p.ImportRequest) -> p.ImportedState:
-        """Look up an object that Terraform does not know."""
+        """Look up an object that Terraform does not know.
+
+        One that isn't there comes back with its id alone, as most providers do it: Terraform then reads it, and says
+        itself that there is nothing to import.
+        """
         resource = self._type(request.type_name)
         try:
             self.cloud.enter("import", resource.name, {"id": request.id}, self.stop)
             found = self._find(resource, request.id)
         except Refused as exc:
             return p.ImportedState(diagnostics=_error(exc))
-        if found is None:
-            missing = Refused(f"Cannot import non-existent remote object: {resource.name} {request.id}")
-            return p.ImportedState(diagnostics=_error(missing))
-        return p.ImportedState((p.ImportedResource(resource.name, pack(found)),))
+        state = found or conform(resource.block, {resource.key: request.id})
+        return p.ImportedState((p.ImportedResource(resource.name, pack(state)),))
 
     def read_data_source(self, request: p.ReadDataRequest) -> p.DataState:
         """Give a data source its computed values."""
