@@ -41,7 +41,7 @@ class Following:
             return
         try:
             statuses = self.launcher.poll([task.handle for task in alive])
-        except Exception as exc:  # noqa: BLE001 - Unavailable, or a plugin's mistake: nothing is lost by asking again
+        except BaseException as exc:  # noqa: BLE001 - Unavailable, a plugin's mistake, its exit: asking again is right
             self._trouble(exc)
             return
         self.backoff.succeed()
@@ -61,7 +61,7 @@ class Following:
             if not task.run.logs_done and clock() >= task.logs_at:
                 try:
                     self._collect(task)
-                except Exception as exc:  # noqa: BLE001 - as in poll
+                except BaseException as exc:  # noqa: BLE001 - as in poll
                     self._trouble(exc)
 
     def cancel(self) -> None:
@@ -76,7 +76,7 @@ class Following:
             if (task.cancel or task.overdue) and not asked:
                 try:
                     self.launcher.cancel(task.handle)
-                except Exception as exc:  # noqa: BLE001 - as in poll
+                except BaseException as exc:  # noqa: BLE001 - as in poll
                     self._trouble(exc)
                 else:
                     task.cancelled_at = clock()
@@ -98,7 +98,7 @@ class Following:
                     continue
                 try:
                     self.launcher.remove(task.handle)
-                except Exception as exc:  # noqa: BLE001 - as in poll
+                except BaseException as exc:  # noqa: BLE001 - as in poll
                     self._trouble(exc)
                     continue
             cleared.append(task)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from poolform.core.dispatch.tasks import Backoff, Stage, Task, clock
 from poolform.core.errors import PoolformError
+from poolform.core.pools.catalogue import reason
 from poolform.core.runs.launchers import Job, LaunchRefused, NoCapacity, Prepares, Unavailable, Unknowable
 from poolform.core.store import deployments, leases
 
@@ -38,7 +39,10 @@ class Seal(Protocol):
 
 
 class Launching:
-    """The launching half of a supervisor. One thread; every method may raise StoreError and be called again."""
+    """The launching half of a supervisor. One thread; every method may raise StoreError and be called again.
+
+    It is never the main thread, so that an interrupt there is a plugin's own, like an exit: a mistake as any other.
+    """
 
     def __init__(
         self, tasks: Tasks, pool: WorkPool, launcher: Launcher, build_job: JobBuilder, seal: Seal | None
@@ -70,8 +74,8 @@ class Launching:
                 break
             except (PoolformError, LaunchRefused) as exc:
                 self.end(task, "crashed", now, _sentence(exc))
-            except Exception as exc:  # noqa: BLE001 - a plugin's mistake ends one run, not the worker
-                self.end(task, "crashed", now, f"its job could not be made: {type(exc).__name__}: {exc}")
+            except BaseException as exc:  # noqa: BLE001 - a plugin's mistake, or its exit, ends one run, not the worker
+                self.end(task, "crashed", now, f"its job could not be made: {reason(exc)}")
         self.tasks.save()
         if made:
             self._store(made)
@@ -90,8 +94,8 @@ class Launching:
                 return
             except Unknowable:
                 self.end(task, "crashed", now, UNCERTAIN.format(self.pool.type))
-            except Exception as exc:  # noqa: BLE001 - it does not know, for whatever reason
-                self.end(task, "crashed", now, f"launch uncertain: {type(exc).__name__}: {exc}")
+            except BaseException as exc:  # noqa: BLE001 - it does not know, for whatever reason
+                self.end(task, "crashed", now, f"launch uncertain: {reason(exc)}")
             else:
                 self.backoff.succeed()
                 if handle is not None:
@@ -184,21 +188,20 @@ class Launching:
             self._put_back(task, exc)
         except (LaunchRefused, PoolformError) as exc:
             self.end(task, "crashed", now, _sentence(exc))
-        except Exception as exc:  # noqa: BLE001 - a plugin's mistake ends one run, not the worker
+        except BaseException as exc:  # noqa: BLE001 - as in build
             self._mistaken(task, exc, now)
         else:
             self.backoff.succeed()
             self.no_room.succeed()
             self._launched(task, handle, now)
 
-    def _mistaken(self, task: Task, mistake: Exception, now: float) -> None:
+    def _mistaken(self, task: Task, mistake: BaseException, now: float) -> None:
         """Go on with a job that was started for all that the launcher raised what it must not; else end the run."""
         try:
             handle = self.launcher.find(task.run.key)
-        except Exception:  # noqa: BLE001 - it does not know, for whatever reason
+        except BaseException:  # noqa: BLE001 - it does not know, for whatever reason
             handle = None
-        by = f"the launcher of the plugin {self.pool.plugin} {self.pool.plugin_version}".rstrip()
-        said = f"{by} raised {type(mistake).__name__}: {mistake}"
+        said = self._said(mistake)
         if handle is not None:
             self.tasks.listener.trouble(self.pool.name, f"{said}, and says that it launched {task.run.name}.")
             self._launched(task, handle, now, f"{said}, and says that it launched the job")
@@ -222,10 +225,17 @@ class Launching:
         else:
             self.tasks.drop(task)
 
-    def unavailable(self, exc: Exception) -> None:
+    def unavailable(self, exc: BaseException) -> None:
         """Wait before the platform is asked again."""
         pause = self.backoff.fail()
-        self.tasks.listener.trouble(self.pool.name, f"{_sentence(exc)}; asking again in {pause:.1f} s")
+        self.tasks.listener.trouble(self.pool.name, f"{self._said(exc)}; asking again in {pause:.1f} s")
+
+    def _said(self, exc: BaseException) -> str:
+        """Return what a launcher says, or whose mistake it is where it raised what it must not."""
+        if isinstance(exc, Unavailable | Unknowable | LaunchRefused | NoCapacity | PoolformError):
+            return _sentence(exc)
+        by = f"the launcher of the plugin {self.pool.plugin} {self.pool.plugin_version}".rstrip()
+        return f"{by} raised {reason(exc)}"
 
 
 def payload_size(job: Job) -> int:

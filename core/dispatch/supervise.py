@@ -15,6 +15,7 @@ from poolform.core.dispatch.launching import Launching
 from poolform.core.dispatch.recover import recover
 from poolform.core.dispatch.tasks import Backoff, Listener, Stage, Task, Tasks, clock
 from poolform.core.errors import PoolformError
+from poolform.core.pools.catalogue import reason
 from poolform.core.runs.launchers import Notifies
 from poolform.core.store import leases, pools, runs
 
@@ -74,6 +75,7 @@ class Supervisor:
         os.set_blocking(self._writer, False)
         self.name = pool_id  # of the pool, as soon as it was read
         self._halves: tuple[Launching, Following] | None = None
+        self._mute: Launcher | None = None  # the launcher that was to notify, and failed at it
         self._thread = threading.Thread(target=self._run, name=f"supervise {pool_id}", daemon=True)
         self._thread.start()
 
@@ -95,7 +97,7 @@ class Supervisor:
         """Wait until it has left, and close its launcher."""
         self._thread.join()
         if self._halves:
-            self._halves[0].launcher.close()
+            self._close(self._halves[0].launcher)
             self._halves = None
         for descriptor in (self._reader, self._writer):
             os.close(descriptor)
@@ -122,9 +124,9 @@ class Supervisor:
                     pause = self._pause()
                     self._trouble.succeed()
                 except PoolformError as exc:
-                    self._report(exc.message)
-                except Exception as exc:  # noqa: BLE001 - a plugin's mistake must not end the supervision of the others
-                    self._report(f"{type(exc).__name__}: {exc}")
+                    self._report(exc.message, exc.hint)
+                except BaseException as exc:  # noqa: BLE001 - a plugin's mistake, or its exit, must not end this thread
+                    self._report(f"{reason(exc)}.")
             if pause is None:
                 pause = max(0.0, self._trouble.until - clock())
             notified = self._sleep(pause)
@@ -172,7 +174,7 @@ class Supervisor:
         if self._halves is None or self._halves[0].pool != pool:
             try:
                 launcher = self.charge.launchers(pool)
-            except Exception as exc:
+            except BaseException as exc:
                 if self._halves is None:
                     raise
                 # What is in progress is followed with the launcher that started it; nothing new is claimed.
@@ -180,7 +182,7 @@ class Supervisor:
                 self.charge.listener.trouble(pool.name, str(exc))
                 return self._halves
             if self._halves is not None:
-                self._halves[0].launcher.close()
+                self._close(self._halves[0].launcher)
             launching = Launching(self.tasks, pool, launcher, self.charge.build_job, self.charge.seal)
             self._halves = (launching, Following(launching))
         self._stale = False
@@ -263,9 +265,14 @@ class Supervisor:
         descriptor = -1
         if self._halves is not None and self.tasks.at(Stage.FOLLOW) and not self._halves[0].backoff.waiting:
             launcher = self._halves[0].launcher
-            if isinstance(launcher, Notifies):
-                descriptor = launcher.fileno()
-                waiter.register(descriptor, select.POLLIN)
+            if isinstance(launcher, Notifies) and launcher is not self._mute:
+                try:
+                    descriptor = launcher.fileno()
+                    waiter.register(descriptor, select.POLLIN)
+                except BaseException as exc:  # noqa: BLE001 - a stranger's launcher may raise anything, and exit
+                    self._mute, descriptor = launcher, -1
+                    said = f"its launcher cannot say when jobs end ({reason(exc)}), so it is asked every few seconds"
+                    self.charge.listener.trouble(self.name, said)
         ready = {found for found, _ in waiter.poll(1000 * pause)}
         if self._reader in ready:
             os.read(self._reader, 4096)
@@ -279,9 +286,19 @@ class Supervisor:
             self._finished = clock() - self._busy_at > _IDLE
             return self._finished
 
-    def _report(self, message: str) -> None:
+    def _close(self, launcher: Launcher) -> None:
+        """Close a launcher: what it raises at that is said, and harms nobody."""
+        try:
+            launcher.close()
+        except KeyboardInterrupt:  # in the main thread, a person's
+            raise
+        except BaseException as exc:  # noqa: BLE001 - a stranger's launcher may raise anything, and exit
+            self.charge.listener.trouble(self.name, f"closing its launcher failed: {reason(exc)}")
+
+    def _report(self, message: str, hint: str | None = None) -> None:
         pause = self._trouble.fail()
-        self.charge.listener.trouble(self.name, f"{message} Trying again in {pause:.1f} s.")
+        then = f" {hint}" if hint else ""
+        self.charge.listener.trouble(self.name, f"{message} Trying again in {pause:.1f} s.{then}")
 
     def _ring(self) -> None:
         with suppress(BlockingIOError):  # it has been rung often enough

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from poolform.core.dispatch.announcing import HOOK, Announcer, Ringing
 from poolform.core.dispatch.cleaning import Cleaner
 from poolform.core.dispatch.worker import Worker
-from poolform.core.errors import NotReady
+from poolform.core.errors import NotReady, PluginError
 from poolform.core.pools.records import connection_of, credential_of, type_of
 from poolform.core.runs.bootstrap import runtime_command
 from poolform.core.runs.jobs import build_job
+from poolform.core.runs.launchers import Launcher
 from poolform.core.runs.supply import Suppliers
 
 if TYPE_CHECKING:
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
     from poolform.core.dispatch.companions import Companion
     from poolform.core.dispatch.tasks import Listener
     from poolform.core.plugins import Plugins
-    from poolform.core.runs.launchers import Job, Launcher
+    from poolform.core.pools.catalogue import Registered
+    from poolform.core.runs.launchers import Job
     from poolform.core.store.database import Store
     from poolform.core.store.deployments import Deployment
     from poolform.core.store.pools import WorkPool
@@ -37,7 +40,10 @@ class Wiring:
         self._launchers: dict[str, Launcher] = {}
 
     def launcher(self, pool: WorkPool) -> Launcher:
-        """Return the launcher of a pool. Raises NotFound without its plugin, NotReady without its infrastructure."""
+        """Return the launcher of a pool.
+
+        Raises NotFound without its plugin, NotReady without its infrastructure, PluginError where the plugin fails.
+        """
         registered = type_of(self._plugins, pool)
         connection = connection_of(pool)
         if connection is None:
@@ -47,7 +53,15 @@ class Wiring:
             )
         credential = credential_of(pool, self._blocks)
         with registered.acting("launcher"):
-            launcher = registered.pool_type.launcher(connection, credential)
+            try:
+                launcher = registered.pool_type.launcher(connection, credential)
+            except TypeError as exc:
+                if (unfinished := _unfinished(registered, exc)) is None:
+                    raise
+                raise unfinished from exc
+        if not isinstance(launcher, Launcher):
+            text = f"launcher of the pool type {pool.type} returned {launcher!r}, which is not a Launcher."
+            raise PluginError(registered.plugin.label, text, hint="Derive its class from poolform.Launcher.")
         self._launchers[pool.id] = launcher
         return launcher
 
@@ -61,6 +75,24 @@ class Wiring:
         supply = self._suppliers.supply(deployment.source)
         runtime = runtime_command(self._launchers[pool.id], supply.type)
         return supply.given_to(build_job(pool, deployment, run, runtime=runtime))
+
+
+def _unfinished(registered: Registered, exc: TypeError) -> PluginError | None:
+    """Return the error for a launcher class that lacks methods, which Python says in another way in each version."""
+    found = re.search(r"abstract class '?(\w+)'? with", str(exc))
+    classes = [Launcher]
+    for cls in classes:
+        classes += cls.__subclasses__()
+        if found and cls.__name__ == found[1] and (missing := sorted(cls.__abstractmethods__)):
+            lacks = f"does not have {', '.join(missing[:-1])}{' and ' if missing[1:] else ''}{missing[-1]}"
+            name = f"{cls.__module__}.{cls.__qualname__}"
+            return PluginError(
+                registered.plugin.label,
+                f"{name}, the launcher of the pool type {registered.pool_type.slug}, {lacks}.",
+                hint=f"Write {'it' if len(missing) == 1 else 'them'}, as poolform.Launcher promises; "
+                f"`poolform plugin check {registered.plugin.name}` tries what is there.",
+            )
+    return None
 
 
 def make_worker(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from poolform.core.errors import NotFound, PluginError, UsageError
+from poolform.core.pools.catalogue import reason
 from poolform.core.runs.bootstrap import FETCHED
 
 if TYPE_CHECKING:
@@ -93,8 +94,10 @@ class Suppliers:
         plugin, way = known[kind]
         try:
             made = way(source)
-        except Exception as exc:
-            raise PluginError(plugin.label, f"the source type {kind} failed: {type(exc).__name__}: {exc}.") from exc
+        except KeyboardInterrupt:
+            raise
+        except BaseException as exc:
+            raise PluginError(plugin.label, f"the source type {kind} failed: {reason(exc)}.") from exc
         if not isinstance(made, dict) or made.get("type", "") not in (*_AS_IT_IS, *FETCHED):
             raise PluginError(plugin.label, f"the source type {kind} made {made!r}, which no job can fetch.")
         return made

@@ -189,15 +189,44 @@ def test_a_refused_launch_is_a_crash_that_says_why(bench):
     assert (run.state, run.reason) == ("crashed", "image not found")
 
 
-def test_a_launcher_that_breaks_its_contract_crashes_one_run_only(bench):
-    bench.work(Moody(bench.folder / "jobs", launch=(TypeError("oops"), 1)))
+@pytest.mark.parametrize("error", [TypeError("oops"), SystemExit("oops"), KeyboardInterrupt("oops")])
+def test_a_launcher_that_breaks_its_contract_crashes_one_run_only(bench, error):
+    bench.work(Moody(bench.folder / "jobs", launch=(error, 1)))
     first = bench.wait(bench.submit())
     second = bench.wait(bench.submit())
     assert (first.state, first.reason) == (
         "crashed",
-        "launch uncertain: the launcher of the plugin poolform 1 raised TypeError: oops",
+        f"launch uncertain: the launcher of the plugin poolform 1 raised {type(error).__name__}: oops",
     )
     assert second.state == "completed"
+
+
+@pytest.mark.parametrize("method", ["poll", "logs", "remove"])
+def test_a_launcher_that_exits_is_asked_again_and_named(bench, method):
+    bench.work(Moody(bench.folder / "jobs", **{method: (SystemExit(1), 1)}))
+    run = bench.wait(bench.submit("echo hello"))
+    assert (run.state, lines(bench, run)) == ("completed", [(1, "hello")])
+    said = "the launcher of the plugin poolform 1 raised SystemExit: 1; asking again in"
+    assert any(message.startswith(said) for message in bench.troubles)
+
+
+def test_a_launcher_that_exits_when_it_is_let_go_or_asked_for_news_harms_nobody(bench):
+    class Sulking(Notifying):
+        def fileno(self):
+            raise SystemExit(2)
+
+        def close(self):
+            raise SystemExit(3)
+
+    bench.work(Sulking(bench.folder / "jobs"))
+    assert bench.wait(bench.submit()).state == "completed"
+    bench.stop()
+    assert bench.troubles == [
+        "its launcher cannot say when jobs end (SystemExit: 2), so it is asked every few seconds",
+        "closing its launcher failed: SystemExit: 3",
+    ]
+    with bench.store.read() as tx:
+        assert workers.live(tx) == []
 
 
 def test_a_job_started_for_all_that_its_launcher_raised_is_followed(bench):

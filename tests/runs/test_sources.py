@@ -198,6 +198,7 @@ def test_a_plugin_can_name_code_in_its_own_way(blocks):
     ("way", "message"),
     [
         (lambda source: 1 / 0, "plugin lab .*: the source type lab failed: ZeroDivisionError"),
+        (lambda source: sys.exit(2), "plugin lab .*: the source type lab failed: SystemExit: 2"),
         (lambda source: {"type": "lab"}, "plugin lab .*: the source type lab made .*, which no job can fetch"),
     ],
 )
