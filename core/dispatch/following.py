@@ -32,7 +32,8 @@ class Following:
         self.tasks, self.launcher, self.backoff = launching.tasks, launching.launcher, launching.backoff
         self._trouble = launching.unavailable
         self._notifies = isinstance(launching.launcher, Notifies)
-        self._next_poll = math.inf
+        # Jobs that were followed before the pool changed are not new to anybody else: their turn is now.
+        self._next_poll = 0.0 if self.tasks.at(Stage.FOLLOW) else math.inf
 
     def poll(self, *, notified: bool) -> None:
         """Ask how the jobs are, where it is time to or the launcher said so."""

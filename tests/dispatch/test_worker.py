@@ -446,6 +446,18 @@ def test_a_run_in_progress_outlives_a_pool_that_no_launcher_can_be_made_for(benc
     assert bench.wait(waiting).state == "completed"
 
 
+def test_a_run_in_progress_ends_though_its_pool_is_changed_meanwhile(bench):
+    """On a platform that has to be asked: a new launcher's jobs are not new, and nothing else would ask about them."""
+    bench.change_pool(concurrency_limit=1)
+    bench.work(launchers=lambda pool: Platform(bench.folder / "jobs"))
+    run = bench.submit(STARTED + "sleep 1")
+    bench.wait(run, state="running")
+    time.sleep(0.3)  # it has been polled by now
+    bench.change_pool(name="renamed")
+    waiting = bench.submit()  # has the supervisor look at the pool anew, and no place
+    assert [ended.state for ended in bench.wait(run, waiting)] == ["completed", "completed"]
+
+
 def test_threads_that_leave_take_their_connections_with_them(bench):
     """A supervisor's is closed with it; the store keeps none for threads that are gone."""
     bench.work()
