@@ -99,7 +99,7 @@ class Root(TyperGroup):
         """Return the commands that plugins bring; a plugin that fails at it is reported and left out."""
         session = Session.of(ctx)
         extra = typer.Typer()
-        for problem in (*session.plugins.problems, *session.plugins.tell("poolform_commands", app=extra)):
+        for problem in (*session.loaded.problems, *session.loaded.tell("poolform_commands", app=extra)):
             _say(problem.message, problem.hint)
         if not (extra.registered_commands or extra.registered_groups):
             return {}

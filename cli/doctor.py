@@ -98,9 +98,9 @@ def _database(session: Session) -> Iterator[tuple[bool, str, str | None]]:
 
 
 def _plugins(session: Session) -> Iterator[tuple[bool, str, str | None]]:
-    problems = session.plugins.all_problems()
-    slugs = ", ".join(sorted(session.plugins.pool_types))
-    yield True, f"{len(session.plugins.plugins)} loaded; pool types: {slugs}", None
+    problems = session.loaded.all_problems()
+    slugs = ", ".join(sorted(session.loaded.pool_types))
+    yield True, f"{len(session.loaded.plugins)} loaded; pool types: {slugs}", None
     for problem in problems:
         yield False, problem.message, problem.hint
 
@@ -124,7 +124,7 @@ def _pools(session: Session) -> Iterator[tuple[bool, str, str | None]]:
     with session.store.read() as tx:
         every = pools.list_all(tx)
     for pool in every:
-        registered = session.plugins.pool_types.get(pool.type)
+        registered = session.loaded.pool_types.get(pool.type)
         finding = credentials.check(registered, pool, session.blocks)
         if finding is not None:
             ok = finding.verdict != "missing"

@@ -31,7 +31,7 @@ app = typer.Typer(
 @app.command("ls")
 def ls(ctx: typer.Context, output: Output = Format.text) -> None:
     """List plugins, what they bring, and what is wrong with those that were left out. Exit code 1 if any was."""
-    plugins = Session.of(ctx).plugins
+    plugins = Session.of(ctx).loaded
     problems = plugins.all_problems()
     brought: dict[str, list[str]] = {plugin.name: [] for plugin in plugins.plugins}
     for slug in plugins.pool_types:

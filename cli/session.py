@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from poolform.cli.view import say
 from poolform.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -48,7 +49,15 @@ class Session:
 
     @cached_property
     def plugins(self) -> Plugins:
-        """All plugins."""
+        """All plugins. What keeps one from being there is said, once: a person may miss what it brings, or does."""
+        for problem in self.loaded.problems:
+            hint = f" {problem.hint}" if problem.hint else ""
+            say(f"Warning: {problem.message}{hint}", "yellow")
+        return self.loaded
+
+    @cached_property
+    def loaded(self) -> Plugins:
+        """All plugins, for a command that itself says what is wrong with some."""
         from poolform.core.plugins import load_plugins
 
         return load_plugins(self.settings, trace=_trace)

@@ -29,7 +29,7 @@ def types(
     output: Output = Format.text,
 ) -> None:
     """List the pool types that can be made here, or describe one."""
-    plugins = Session.of(ctx).plugins
+    plugins = Session.of(ctx).loaded
     for problem in plugins.problems if slug is not None else plugins.all_problems():
         say(f"Warning: {problem.message}", "yellow")
     if slug is not None:

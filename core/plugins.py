@@ -294,6 +294,12 @@ def load_plugin(plugins: Plugins, about: Plugin, load: Callable[[], object]) -> 
     except KeyboardInterrupt:
         raise
     except BaseException as exc:  # noqa: BLE001 - a stranger's module may raise anything at import, and exit
+        if isinstance(exc, ModuleNotFoundError) and exc.name == about.name:  # no entry point is called so either
+            text = "POOLFORM_PLUGINS names it, and neither an installed plugin nor a module is called so."
+            others = {point.name for point in metadata.entry_points(group=GROUP) if _distribution(point)[0] != BUILT_IN}
+            hint = f"Install it, or correct the name. {nearest(about.name, others) if others else ''}".rstrip()
+            plugins.report(PluginError(about.label, text, hint=hint))
+            return
         hint = "Reinstall or uninstall it, or leave it out of POOLFORM_PLUGINS."
         plugins.report(PluginError(about.label, f"it cannot be imported: {reason(exc)}.", hint=hint))
         return

@@ -332,9 +332,21 @@ def test_plugins_that_are_left_out_are_listed(run):
     listed = run("plugin", "ls", "-o", "json", POOLFORM_PLUGINS="wrong,no_such_module")
     assert listed.code == 1
     assert [p["name"] for p in listed.json["plugins"]][-1] == "wrong"
-    assert "it cannot be imported" in listed.json["problems"][0]["message"]
+    assert "neither an installed plugin nor a module" in listed.json["problems"][0]["message"]
     assert run("plugin", "ls").code == 0
     assert "lab:push" not in run("--no-plugins", "work-pool", "types").out
+
+
+def test_a_plugin_that_is_not_there_is_said_once_by_whatever_needs_plugins(run):
+    missing = {"POOLFORM_PLUGINS": "no_such_module"}
+    warning = "Warning: plugin no_such_module: POOLFORM_PLUGINS names it, and neither an installed plugin nor a module"
+    made = run("work-pool", "create", "p", "--type", "process", **missing)
+    assert (made.code, made.err.count(warning)) == (0, 1), made.err
+    planned = run("work-pool", "plan", "p", "-o", "json", **missing)
+    assert (planned.json["pool"], planned.err.count(warning)) == ("p", 1)
+    for quiet in (("work-pool", "ls"), ("plugin", "ls"), ("doctor",)):
+        assert warning not in run(*quiet, **missing).err
+    assert run("work-pool", "types", **missing).err.count("Warning: plugin no_such_module: ") == 1
 
 
 def test_the_doctor_says_what_to_do(run, home):

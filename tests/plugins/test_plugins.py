@@ -288,6 +288,7 @@ def test_a_plugin_that_cannot_be_imported_is_reported_and_skipped():
     plugins = load_plugins(Settings.from_environment({"POOLFORM_PLUGINS": "no_such_module"}))
     (problem,) = plugins.problems
     assert problem.message == (
-        "plugin no_such_module: it cannot be imported: ModuleNotFoundError: No module named 'no_such_module'."
+        "plugin no_such_module: POOLFORM_PLUGINS names it, and neither an installed plugin nor a module is called so."
     )
+    assert problem.hint.startswith("Install it, or correct the name.")
     assert "process" in plugins.pool_types
