@@ -64,9 +64,7 @@ def disconnect(context: Context, proposal: Proposal, pool: WorkPool) -> WorkPool
     """
     with context.store.write() as tx:
         runs.cancel_scheduled(tx, pool_id=pool.id, reason=f"work pool {pool.name} is being deprovisioned")
-        for run in runs.list_recent(tx, pool_id=pool.id, limit=10_000):
-            if run.state in runs.ACTIVE:
-                runs.cancel(tx, run.id)
+        runs.cancel_active(tx, pool_id=pool.id)
     connection = connection_of(pool)
     if connection is not None:
         if proposal.registered is None:

@@ -310,6 +310,15 @@ def cancel_scheduled(
     return len(rows)
 
 
+def cancel_active(tx: Transaction, *, pool_id: str) -> int:
+    """Ask the workers that supervise runs of a pool to cancel them, however many there are; return how many."""
+    return tx.change(
+        "UPDATE flow_runs SET cancel_requested = TRUE "
+        "WHERE pool_id = :pool AND state IN ('pending', 'submitted', 'running')",
+        {"pool": pool_id},
+    )
+
+
 def abandon(tx: Transaction, *, pool_id: str, reason: str) -> int:
     """End what is in progress in a pool whose infrastructure is gone, as cancelled; return how many runs that were.
 
