@@ -54,24 +54,33 @@ class Ended:
 def run(command: Command, on_line: Callable[[str], None], on_interrupt: Callable[[int], None]) -> Ended:
     """Run `command` to its end, giving each line of its output to `on_line`, also after Ctrl-C or SIGTERM.
 
-    The first interrupt is passed on to the child, later ones are not; `on_interrupt` hears how many there were.
+    The first interrupt is passed on to the child, later ones are not; `on_interrupt` hears how many there were. What
+    either of them raises (nobody reads our output any more) is raised after the child's end: a lock is held until then.
     Raises TerraformMissing when the program cannot be started, TerraformError when there is no room for its output.
     """
+    failure: BaseException | None = None
     with _sink() as sink, _interrupts() as interrupts:
         child = _start(command, sink)
         lines = _Lines(sink)
         passed_on = 0
         while True:
             ended = _wait(child)
-            if interrupts.count > passed_on:
-                if passed_on == 0:
-                    child.send_signal(signal.SIGINT)
-                passed_on = interrupts.count
-                on_interrupt(passed_on)
-            for line in lines.read(last=ended):
-                on_line(line)
+            try:
+                if interrupts.count > passed_on:
+                    if passed_on == 0:
+                        child.send_signal(signal.SIGINT)
+                    passed_on = interrupts.count
+                    on_interrupt(passed_on)
+                for line in lines.read(last=ended):
+                    if failure is None:
+                        on_line(line)
+            except BaseException as exc:  # noqa: BLE001 - raised once the child has ended
+                failure = failure or exc
             if ended:
-                return Ended(child.returncode, interrupted=passed_on > 0)
+                break
+    if failure is not None:
+        raise failure
+    return Ended(child.returncode, interrupted=passed_on > 0)
 
 
 def _start(command: Command, sink: int) -> subprocess.Popen[bytes]:
@@ -87,7 +96,7 @@ def _start(command: Command, sink: int) -> subprocess.Popen[bytes]:
             process_group=0,
             umask=0o077,  # plans and states hold values in clear
         )
-    except (FileNotFoundError, PermissionError) as exc:
+    except OSError as exc:
         raise TerraformMissing(
             f"{command.argv[0]} cannot be started: {exc.strerror}.",
             hint="Set POOLFORM_TERRAFORM to a Terraform or OpenTofu executable.",
@@ -97,13 +106,14 @@ def _start(command: Command, sink: int) -> subprocess.Popen[bytes]:
 @contextmanager
 def _sink() -> Iterator[int]:
     try:
-        with tempfile.TemporaryFile(prefix="poolform-") as file:
-            yield file.fileno()
+        file = tempfile.TemporaryFile(prefix="poolform-")  # noqa: SIM115 - closed below: only opening it says so
     except OSError as exc:
         raise TerraformError(
             f"There is no room for Terraform's output in {tempfile.gettempdir()}: {exc.strerror}.",
             hint="Free some space, or set TMPDIR to a folder that has some.",
         ) from exc
+    with file:
+        yield file.fileno()
 
 
 class _Lines:

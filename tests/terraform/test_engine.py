@@ -250,6 +250,21 @@ def test_terraform_hears_of_one_ctrl_c_however_many_there_were(lab, stand_in, he
     assert said == ["heard"]
 
 
+def test_terraform_is_waited_for_though_nobody_hears_what_it_says(tmp_path):
+    """Else it would go on alone, while the pool's lock is free: `poolform … 2>&1 | head`."""
+    command = process.Command(("sh", "-c", "echo one; sleep 0.3; echo two; echo > ended"), tmp_path, os.environ)
+    heard = []
+
+    def hear(line):
+        heard.append(line)
+        raise BrokenPipeError(32, "Broken pipe")
+
+    with pytest.raises(BrokenPipeError):
+        process.run(command, hear, print)
+    assert (tmp_path / "ended").exists()
+    assert heard == ["one"]
+
+
 def test_an_interrupt_during_a_plan_is_one(lab, stand_in):
     terraform = lab(binary=Binary((str(stand_in("sleep 5")),), "terraform", "1.11.4"))
     timer = threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT))
