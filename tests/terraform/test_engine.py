@@ -79,14 +79,28 @@ def test_variables_come_from_the_workspace_only(lab, monkeypatch):
     assert terraform.apply() == {"folder": "/lab/ab12cd34"}
 
 
+def environment_of(path):
+    """What a stand-in saw when it ran last."""
+    return dict(line.split("=", 1) for line in Path(f"{path}.env").read_text().splitlines() if "=" in line)
+
+
 def test_home_and_cloud_credentials_reach_terraform_and_our_secrets_do_not(lab, stand_in, settings):
     path = stand_in('echo "{}"')
     binary = Binary((str(path),), "terraform", "1.11.4")
     environ = {"HOME": "/h", "AWS_PROFILE": "p", "POOLFORM_SECRET_KEYS": "k", "POOLFORM_DATABASE_URL": "postgresql://x"}
     lab(binary=binary, environ={**environ, "PATH": os.environ["PATH"]}).outputs()
-    seen = dict(line.split("=", 1) for line in Path(f"{path}.env").read_text().splitlines() if "=" in line)
+    seen = environment_of(path)
     assert {"HOME": "/h", "AWS_PROFILE": "p", "TF_IN_AUTOMATION": "1"}.items() <= seen.items()
     assert not any(name.startswith("POOLFORM_") for name in seen)
+
+
+def test_terraform_collects_its_garbage_seldom_unless_somebody_has_said_how_often(lab, stand_in):
+    path = stand_in('echo "{}"')
+    binary = Binary((str(path),), "terraform", "1.11.4")
+    lab(binary=binary, environ={"PATH": os.environ["PATH"]}).outputs()
+    assert environment_of(path)["GOGC"] == "400"
+    lab(binary=binary, environ={"PATH": os.environ["PATH"], "GOGC": "50"}).outputs()
+    assert environment_of(path)["GOGC"] == "50"
 
 
 def test_no_command_line_approves_upgrades_or_carries_a_value(lab, stand_in, pool_type):
