@@ -220,6 +220,7 @@ def open_store(where: Settings | str, *, patience: float = PATIENCE) -> Store[An
 
         return open_postgresql(url, patience)
     raise StoreError(
-        f"The database URL starts with {scheme or url}, which is neither SQLite nor PostgreSQL.",
+        # Without a scheme, all of it may be anything, a password too.
+        f"The database URL {f'starts with {scheme}, which ' if colon else ''}is neither SQLite nor PostgreSQL.",
         hint="POOLFORM_DATABASE_URL is sqlite:///PATH or postgresql://USER@HOST/NAME.",
     )

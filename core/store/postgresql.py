@@ -8,7 +8,6 @@ import time
 from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
 
 from poolform.core.errors import StoreError
 from poolform.core.store.database import Store, Wake
@@ -33,8 +32,8 @@ class PostgresqlStore(Store["PostgresqlSession"]):
 
     dialect = "postgresql"
 
-    def __init__(self, url: str, patience: float) -> None:
-        super().__init__(_name(url), patience)
+    def __init__(self, url: str, name: str, patience: float) -> None:
+        super().__init__(name, patience)
         self.url = url
 
     def wake(self) -> Wake:
@@ -191,7 +190,7 @@ class _PostgresqlWake(Wake):
 
 def open_postgresql(url: str, patience: float) -> PostgresqlStore:
     """Open `postgresql://…`. Raises StoreError."""
-    store = PostgresqlStore(url, patience)
+    store = PostgresqlStore(url, place_of(url), patience)
     try:
         bring_up_to_date(store)
     except BaseException:
@@ -200,15 +199,42 @@ def open_postgresql(url: str, patience: float) -> PostgresqlStore:
     return store
 
 
-def connect(url: str, name: str) -> Connection[dict[str, Any]]:
-    """Open one connection in autocommit mode, so that transactions are ours to begin. Raises StoreError."""
+def place_of(url: str) -> str:
+    """Return where a URL points, HOST[:PORT]/NAME, without user and password; several hosts as libpq takes them.
+
+    Raises StoreError without the driver, and for what the driver does not understand. That is never repeated: where a
+    password has a character that ends it too early, the rest is taken for a host, a port or a database.
+    """
     try:
-        import psycopg
-        from psycopg.rows import dict_row
+        from psycopg.conninfo import conninfo_to_dict
+        from psycopg.errors import ProgrammingError
     except ImportError as exc:
         raise StoreError(
             "PostgreSQL needs its driver, which is not installed.", hint="pip install 'poolform[postgresql]'"
         ) from exc
+    try:
+        known = {key: str(value) for key, value in conninfo_to_dict(url).items()}
+    except ProgrammingError:
+        known = {"port": "unknown"}
+    hosts, ports = known.get("host", "").split(","), known.get("port", "").split(",")
+    odd = "@" in known.get("host", "") + known.get("dbname", "")
+    if odd or not all(port.isdecimal() and int(port) < 65_536 for port in ports if port):
+        raise StoreError(
+            "The database URL is not one that PostgreSQL understands.",
+            hint="POOLFORM_DATABASE_URL is postgresql://USER:PASSWORD@HOST:PORT/NAME. Write / as %2F in a password, @ "
+            "as %40, # as %23, : as %3A, % as %25, a space as %20.",
+        )
+    ports = ports * len(hosts) if len(ports) == 1 else ports
+    named = (f"[{host}]" if ":" in host else host or "the local socket" for host in hosts)
+    places = (f"{host}:{port}" if port else host for host, port in zip(named, ports, strict=False))
+    return f"{','.join(places)}/{known.get('dbname', '')}".rstrip("/")
+
+
+def connect(url: str, name: str) -> Connection[dict[str, Any]]:
+    """Open one connection in autocommit mode, so that transactions are ours to begin. Raises StoreError."""
+    import psycopg
+    from psycopg.rows import dict_row
+
     try:
         return psycopg.connect(
             url,
@@ -266,10 +292,3 @@ def _changes(cursor: Cursor[Any]) -> bool:
 
 def _first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
-
-
-def _name(url: str) -> str:
-    """Return where a URL points, without user and password."""
-    parts = urlsplit(url)
-    host = parts.hostname or "the local socket"
-    return f"{host}{f':{parts.port}' if parts.port else ''}{parts.path}"

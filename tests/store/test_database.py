@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import stat
 import subprocess
@@ -16,7 +17,7 @@ from poolform.core.errors import StoreError
 from poolform.core.settings import Settings
 from poolform.core.store import pools
 from poolform.core.store.database import open_store
-from poolform.core.store.postgresql import translate
+from poolform.core.store.postgresql import place_of, translate
 
 
 def create_pool(store, name):
@@ -248,6 +249,32 @@ def test_postgresql_that_is_not_there(tmp_path):
     with pytest.raises(StoreError, match=r"PostgreSQL at 127.0.0.1:1/lab cannot be reached") as caught:
         open_store("postgresql://ana:geheim@127.0.0.1:1/lab")
     assert "geheim" not in str(caught.value) + caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://ana:geh#eim@host/lab",
+        "postgresql://ana:geh/eim@host/lab",
+        "postgresql://ana:geh@eim@host/lab",
+        "postgresql://ana:geh eim@host/lab",
+        "postgresql://ana:geh%eim@host/lab",
+        "postgresql://ana:geheim@[host/lab",
+        "postgresql://ana:geheim@host:99999/lab",
+        "postgresql:/ana:geheim@host/lab",
+    ],
+)
+def test_a_postgresql_url_that_makes_no_sense_is_refused_and_not_repeated(url):
+    with pytest.raises(StoreError) as caught:
+        open_store(url, patience=0.1)
+    assert not re.search("geh|eim", f"{caught.value} {caught.value.hint}")
+
+
+def test_postgresql_may_have_several_hosts():
+    assert place_of("postgresql://ana:geheim@one:5433,two:5434/lab?target_session_attrs=any") == "one:5433,two:5434/lab"
+    assert place_of("postgresql://one,two/lab") == "one,two/lab"
+    assert place_of("postgresql://[::1]:5432/lab") == "[::1]:5432/lab"
+    assert place_of("postgresql:///lab") == "the local socket/lab"
 
 
 def test_postgresql_without_its_driver(tmp_path):
