@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from poolform.core.errors import UsageError
 
@@ -144,12 +144,17 @@ def of(
 ) -> Source:
     """Return the source that a person means by a URL or a path; `custom` are the schemes that plugins know.
 
+    `git+` before a URL says that there is a repository, as pip has it
+    (https://pip.pypa.io/en/stable/topics/vcs-support/): a `file:` URL does not tell one from a folder.
+
     Raises UsageError for what names nothing, and for options that do not go with it.
     """
     if isinstance(where, Source):
         return where
     text = str(where)
     scheme = text.partition("://")[0] if "://" in text else ""
+    if scheme.startswith("git+") and scheme not in custom:
+        return GitRepository(text.removeprefix("git+"), credentials, branch, commit, submodules)
     is_git = bool(_SCP.fullmatch(text)) or scheme in ("https", "http", "ssh", "git") or text.endswith(".git")
     if scheme in custom:
         found: Source = Custom(scheme, text)
@@ -164,8 +169,20 @@ def of(
     given = {"a branch": branch, "a commit": commit, "submodules": submodules, "credentials": credentials}
     for what, value in given.items():
         if value:
-            raise UsageError(f"{text} is no git repository, so {what} means nothing there.")
+            means = "mean" if what.endswith("s") else "means"
+            repository = _repository_in(text)
+            taken = f"{text} is {'taken as a folder' if repository else 'no git repository'}"
+            hint = f"For the git repository in it, write it as git+{repository}" if repository else None
+            raise UsageError(f"{taken}, so {what} {means} nothing there.", hint=hint)
     return found
+
+
+def _repository_in(text: str) -> str | None:
+    """Return the `file:` URL of a folder of this machine that is a git repository, else None."""
+    parts = urlsplit(text)
+    folder = Path(unquote(parts.path) if parts.scheme == "file" else text)
+    is_one = (folder / ".git").exists() or ((folder / "HEAD").is_file() and (folder / "objects").is_dir())
+    return folder.absolute().as_uri() if is_one else None
 
 
 def _check_git_url(url: str, *, with_credentials: bool) -> None:

@@ -44,6 +44,9 @@ def blocks(tmp_path):
         ("git@github.com:o/r.git", {"type": "git", "url": "git@github.com:o/r.git"}),
         ("ssh://git@host/o/r", {"type": "git", "url": "ssh://git@host/o/r"}),
         ("file:///srv/r.git", {"type": "git", "url": "file:///srv/r.git"}),
+        ("file:///srv/r", {"type": "fsspec", "url": "file:///srv/r"}),
+        ("git+file:///srv/r", {"type": "git", "url": "file:///srv/r"}),
+        ("git+https://host/o/r", {"type": "git", "url": "https://host/o/r"}),
         ("s3://bucket/flows", {"type": "fsspec", "url": "s3://bucket/flows"}),
         ("gs://bucket/flows.tar.gz", {"type": "fsspec", "url": "gs://bucket/flows.tar.gz"}),
         ("az://container/flows", {"type": "fsspec", "url": "az://container/flows"}),
@@ -52,6 +55,15 @@ def blocks(tmp_path):
 )
 def test_a_url_says_what_kind_of_source_it_is(text, expected):
     assert sources.of(text, custom=("lab",)).to_json() == expected
+
+
+def test_a_repository_that_is_taken_as_a_folder_is_said_to_be_one(tmp_path):
+    subprocess.run(["git", "init", "-q", tmp_path / "a repo"], check=True)
+    for text in (str(tmp_path / "a repo"), (tmp_path / "a repo").as_uri()):
+        with pytest.raises(UsageError, match="is taken as a folder, so a branch means nothing there") as caught:
+            sources.of(text, branch="main")
+        url = caught.value.hint.rpartition(" ")[2]
+        assert sources.of(url, branch="main").to_json()["url"] == (tmp_path / "a repo").as_uri()
 
 
 def test_a_folder_is_a_source(tmp_path):
@@ -100,7 +112,7 @@ def test_everything_about_a_repository_is_stored_but_the_secret():
         (lambda: RemoteStorage("bucket"), "names no bucket"),
         (lambda: RemoteStorage("s3://b", options={"secret": "s3cret"}), "hold a secret: secret."),
         (lambda: sources.of("s3://b/f", branch="main"), "s3://b/f is no git repository, so a branch means nothing"),
-        (lambda: sources.of(".", credentials="x"), "is no git repository, so credentials means nothing"),
+        (lambda: sources.of("/no/such", credentials="x"), "is no git repository, so credentials mean nothing"),
     ],
 )
 def test_what_makes_no_sense_or_gives_a_secret_away_is_refused(make, message):
