@@ -72,13 +72,15 @@ class Identity:
 class Finding:
     """One answer of a check: something allowed, missing (stops), or unknown (warns).
 
-    `hint` says who can grant it, or what to do.
+    `hint` says who can grant it, or what to do. `is_permission` is false for what nobody grants, such as a folder that
+    cannot be written to.
     """
 
     subject: str
     verdict: Literal["allowed", "missing", "unknown"]
     message: str = ""
     hint: str | None = None
+    is_permission: bool = True
 
 
 @dataclass(frozen=True)

@@ -26,14 +26,25 @@ def require_same_account(pool_name: str, stored: Identity | None, current: Ident
 
 
 def require_permissions(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Return the findings that could not be decided. Raises PreflightFailed, naming each permission that is missing."""
+    """Return the findings that could not be decided. Raises PreflightFailed, naming each thing that is missing."""
     settled: Sequence[Finding] = tuple(findings)
     missing = [finding for finding in settled if finding.verdict == "missing"]
     if missing:
         lines = "".join(f"\n  {f.subject}{f': {f.message}' if f.message else ''}" for f in missing)
         hints = dict.fromkeys(finding.hint for finding in missing if finding.hint)
-        raise PreflightFailed(
-            f"{len(missing)} permission{'s are' if len(missing) > 1 else ' is'} missing; nothing was changed:{lines}",
-            hint=" ".join(hints) or "Ask whoever administers the account to grant them.",
-        )
+        granted = any(finding.is_permission for finding in missing)
+        granting = "Ask whoever administers the account to grant them." if granted else None
+        raise PreflightFailed(f"{_failing(missing)}; nothing was changed:{lines}", hint=" ".join(hints) or granting)
     return tuple(finding for finding in settled if finding.verdict == "unknown")
+
+
+def _failing(missing: Sequence[Finding]) -> str:
+    """Say how much is missing, of permissions and of other things."""
+    permissions = sum(finding.is_permission for finding in missing)
+    others = len(missing) - permissions
+    parts = []
+    if permissions:
+        parts.append(f"{permissions} permission{'s are' if permissions > 1 else ' is'} missing")
+    if others:
+        parts.append(f"{others} check{'s' if others > 1 else ''} failed")
+    return " and ".join(parts)

@@ -83,7 +83,9 @@ def _test(google: session.Google, project: str, permissions: Sequence[str]) -> I
                 return
             known = projects()
             others = f"You can see: {', '.join(known[:12])}." if known else "Check its id, and who you are."
-            yield Finding(f"project {project}", "missing", "it is not there, or you may not see it", others)
+            yield Finding(
+                f"project {project}", "missing", "it is not there, or you may not see it", others, is_permission=False
+            )
             return
         except (BadRequest, GoogleAPICallError) as exc:
             yield Finding("permissions", "unknown", f"they could not be checked: {session.error_text(exc)}")
@@ -116,6 +118,7 @@ def _keys(google: session.Google, project: str) -> Iterator[Finding]:
             "the organisation forbids keys of service accounts",
             "Use credentials=impersonate, which needs no key; or have an organisation policy administrator "
             f"(roles/orgpolicy.policyAdmin) make an exception for {project}.",
+            is_permission=False,
         )
     else:
         yield Finding(_KEYS, "allowed")

@@ -146,7 +146,9 @@ def _registrations(access: Access, subscription: str) -> Iterator[Finding]:
             yield Finding(subject, "allowed")
         else:
             hint = f"Register it, once for the subscription: az provider register --wait --namespace {name}"
-            yield Finding(subject, "missing", f"it is {state} in the subscription {subscription}", hint)
+            yield Finding(
+                subject, "missing", f"it is {state} in the subscription {subscription}", hint, is_permission=False
+            )
 
 
 def _directory(access: Access) -> Finding:

@@ -101,14 +101,16 @@ def check(variables: DockerVariables) -> Iterable[Finding]:
     info, version = _facts(variables)
     if tuple(map(int, version["ApiVersion"].split("."))) < _MINIMUM_API:
         hint = "Update Docker to 20.10 or newer."
-        yield Finding("the engine's version", "missing", f"Docker {version['Version']} is too old", hint)
+        yield Finding(
+            "the engine's version", "missing", f"Docker {version['Version']} is too old", hint, is_permission=False
+        )
     for limit, what in (("MemoryLimit", "memory"), ("CpuCfsQuota", "CPUs")):
         if not info.get(limit, True):
             yield Finding(f"limits of {what}", "unknown", f"the engine cannot limit the {what} of a container")
     if variables.network is not None and not _has_network(variables, variables.network):
         name = variables.network
         hint = f"Make it (docker network create {name}), or let the pool have its own: --set own_network=true"
-        yield Finding(f"the network {name}", "missing", "the engine has no such network", hint)
+        yield Finding(f"the network {name}", "missing", "the engine has no such network", hint, is_permission=False)
 
 
 def _has_network(variables: DockerVariables, name: str) -> bool:

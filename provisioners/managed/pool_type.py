@@ -53,7 +53,9 @@ class Managed(PoolType):
         kind = variables.isolation if variables.isolation != "auto" else _found(variables.docker_host)
         if variables.isolation == "container" and _found(variables.docker_host) != "container":
             hint = "Start it, or let jobs be processes: --set isolation=process"
-            yield Finding("a Docker engine", "missing", f"none answers at {variables.docker_host}", hint)
+            yield Finding(
+                "a Docker engine", "missing", f"none answers at {variables.docker_host}", hint, is_permission=False
+            )
         if kind == "process" and os.geteuid() != 0:
             yield Finding(
                 "isolation",
@@ -65,7 +67,8 @@ class Managed(PoolType):
             try:
                 find_python(for_others=os.geteuid() == 0)
             except LaunchRefused as exc:
-                yield Finding("a Python for jobs", "missing", str(exc), "Use one that everybody can run.")
+                hint = "Use one that everybody can run."
+                yield Finding("a Python for jobs", "missing", str(exc), hint, is_permission=False)
         if find_uv() is None:
             yield Finding("uv", "unknown", "environments are made by pip, slowly: pip install 'poolform[managed]'")
 

@@ -86,7 +86,7 @@ class Process(PoolType):
                 pass
         except OSError as exc:
             what = f"{folder} cannot be written to" if there == folder else f"{folder} cannot be made in {there}"
-            yield Finding("folder", "missing", f"{what}: {exc.strerror}", _ANOTHER_FOLDER)
+            yield Finding("folder", "missing", f"{what}: {exc.strerror}", _ANOTHER_FOLDER, is_permission=False)
 
     def connect(self, variables: ProcessVariables, outputs: ProcessOutputs) -> Connection:
         """Remember the folder."""

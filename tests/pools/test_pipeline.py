@@ -13,6 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from poolform import Finding
+from poolform.core.errors import PreflightFailed
+from poolform.core.pools.preflight import require_permissions
+
 CREATE = ("work-pool", "create", "p", "--type", "mortal", "--provision-infra", "--yes")
 
 
@@ -74,6 +78,21 @@ def test_missing_permissions_are_all_named(run):
     assert refused.code == 1
     assert "2 permissions are missing; nothing was changed:\n  lab.enter\n  lab.leave\nAsk the tester.\n" in refused.err
     assert pools(run) == []
+
+
+def test_what_nobody_grants_is_not_called_a_permission(run):
+    refused = run("work-pool", "create", "q", "--type", "process", "--set", "folder=/dev/null/jobs", "--plan")
+    assert refused.code == 1
+    said = "Error: 1 check failed; nothing was changed:\n  folder: /dev/null/jobs cannot be made in /dev/null: "
+    assert said in refused.err, refused.err
+    granted, folder = Finding("lab.enter", "missing"), Finding("folder", "missing", is_permission=False)
+    for findings, told in (
+        ((granted, folder, granted), "2 permissions are missing and 1 check failed; nothing was changed:"),
+        ((folder, folder), "2 checks failed; nothing was changed:"),
+    ):
+        with pytest.raises(PreflightFailed, match=told) as caught:
+            require_permissions(findings)
+        assert (caught.value.hint is None) == (granted not in findings)
 
 
 def test_a_veto_names_the_plugin(run, home):
