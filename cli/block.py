@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from poolform.cli.completion import block_names
 from poolform.cli.session import Session
 from poolform.cli.view import Format, Output, can_ask, counted, fields, iso, say, show_json, table, when
 
@@ -19,7 +20,9 @@ app = typer.Typer(
     help="Blocks: credentials and other secrets, encrypted at rest.", no_args_is_help=True, add_completion=False
 )
 
-Block = Annotated[str, typer.Argument(metavar="TYPE/NAME", help="The block.", show_default=False)]
+Block = Annotated[
+    str, typer.Argument(metavar="TYPE/NAME", help="The block.", show_default=False, autocompletion=block_names)
+]
 _HIDDEN = "********"
 
 

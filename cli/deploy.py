@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from poolform.cli.apply import deploy_from_file, say_deployed
-from poolform.cli.completion import pool_names
+from poolform.cli.completion import block_names, pool_names, queue_names
 from poolform.cli.session import Session
 from poolform.cli.view import say
 
@@ -44,7 +44,9 @@ def deploy(
     file: Annotated[
         Path | None, typer.Option("--file", "--prefect-file", help="The project file; poolform.yaml or prefect.yaml.")
     ] = None,
-    queue: Annotated[str, typer.Option("--queue", "--work-queue", "-q", help="The pool's work queue.")] = "default",
+    queue: Annotated[
+        str, typer.Option("--queue", "--work-queue", "-q", help="The pool's work queue.", autocompletion=queue_names)
+    ] = "default",
     param: Annotated[list[str] | None, typer.Option("--param", metavar="KEY=VALUE", help="A parameter.")] = None,
     job_variable: Annotated[
         list[str] | None, typer.Option("--job-variable", "-jv", metavar="KEY=VALUE", help="A job variable.")
@@ -74,7 +76,10 @@ def deploy(
     commit: Annotated[str | None, typer.Option("--commit", help="Commit of the repository.")] = None,
     submodules: Annotated[bool, typer.Option("--submodules", help="Fetch the repository's submodules too.")] = False,
     credentials: Annotated[
-        str | None, typer.Option("--credentials", metavar="BLOCK", help="Block with what the source asks for.")
+        str | None,
+        typer.Option(
+            "--credentials", metavar="BLOCK", help="Block with what the source asks for.", autocompletion=block_names
+        ),
     ] = None,
     upload: Annotated[
         str | None, typer.Option("--upload", metavar="URL", help="Bucket to put the folder into, for jobs to fetch.")
@@ -89,7 +94,10 @@ def deploy(
     ] = None,
     push: Annotated[bool, typer.Option("--push/--no-push", help="Push the image that was built.")] = True,
     registry_credentials: Annotated[
-        str | None, typer.Option("--registry-credentials", metavar="BLOCK", help="Login for pushing the image.")
+        str | None,
+        typer.Option(
+            "--registry-credentials", metavar="BLOCK", help="Login for pushing the image.", autocompletion=block_names
+        ),
     ] = None,
     cron: Annotated[list[str] | None, typer.Option("--cron", help="Run on this cron schedule.")] = None,
     interval: Annotated[list[float] | None, typer.Option("--interval", help="Run every so many seconds.")] = None,

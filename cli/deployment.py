@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from poolform.cli import deployment_schedule
-from poolform.cli.completion import deployment_names
+from poolform.cli.completion import deployment_names, pool_names
 from poolform.cli.session import Session
 from poolform.cli.view import Format, Output, fields, iso, say, show, show_json, table, when
 
@@ -30,7 +30,9 @@ Name = Annotated[
 @app.command("ls")
 def ls(
     ctx: typer.Context,
-    pool: Annotated[str | None, typer.Option("--pool", "-p", help="Only those of this pool.")] = None,
+    pool: Annotated[
+        str | None, typer.Option("--pool", "-p", help="Only those of this pool.", autocompletion=pool_names)
+    ] = None,
     output: Output = Format.text,
 ) -> None:
     """List deployments."""

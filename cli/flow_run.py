@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from poolform.cli.completion import deployment_names, pool_names
+from poolform.cli.completion import runs as run_ids
 from poolform.cli.session import Session
 from poolform.cli.view import Format, Output, counted, fields, iso, say, show, show_json, show_line, table, when
 
@@ -18,7 +20,13 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Flow runs: list, look at, watch, cancel, retry.", no_args_is_help=True, add_completion=False)
 
 Run = Annotated[
-    str, typer.Argument(metavar="RUN", help="Id of the run, or the start of it; or its name.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="Id of the run, or the start of it; or its name.",
+        show_default=False,
+        autocompletion=run_ids,
+    ),
 ]
 
 
@@ -46,9 +54,18 @@ def ls(
     limit: Annotated[int, typer.Option("--limit", "-l", min=1, help="How many, newest first.")] = 20,
     state: Annotated[State | None, typer.Option("--state", metavar="STATE", help=_STATES)] = None,
     deployment: Annotated[
-        str | None, typer.Option("--deployment", "-d", metavar="FLOW/NAME", help="Only runs of this deployment.")
+        str | None,
+        typer.Option(
+            "--deployment",
+            "-d",
+            metavar="FLOW/NAME",
+            help="Only runs of this deployment.",
+            autocompletion=deployment_names,
+        ),
     ] = None,
-    pool: Annotated[str | None, typer.Option("--pool", "-p", help="Only runs in this pool.")] = None,
+    pool: Annotated[
+        str | None, typer.Option("--pool", "-p", help="Only runs in this pool.", autocompletion=pool_names)
+    ] = None,
     output: Output = Format.text,
 ) -> None:
     """List runs, newest first."""

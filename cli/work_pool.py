@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from poolform.cli import work_pool_infra, work_pool_look, work_pool_types
+from poolform.cli.completion import pool_types
 from poolform.cli.session import Session
 from poolform.cli.view import Format, Output, fields, iso, say, show, show_json, table, when
 from poolform.cli.work_pool_options import JobTemplate, Limit, Name
@@ -28,7 +29,9 @@ app.add_typer(work_pool_types.app)
 @app.command("ls")
 def ls(
     ctx: typer.Context,
-    type_: Annotated[str | None, typer.Option("--type", "-t", help="Only pools of this type.")] = None,
+    type_: Annotated[
+        str | None, typer.Option("--type", "-t", help="Only pools of this type.", autocompletion=pool_types)
+    ] = None,
     output: Output = Format.text,
 ) -> None:
     """List work pools."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from poolform.cli.completion import pool_types
 from poolform.cli.session import Session
 from poolform.cli.view import Format, Output, say, show, show_json
 from poolform.cli.work_pool_options import MaybeName, Name, Set, Vars, gathered, named_pool, with_variables
@@ -60,7 +61,8 @@ def render(
     name: MaybeName = None,
     *,
     type_: Annotated[
-        str | None, typer.Option("--type", "-t", metavar="TYPE", help="Render a type without a pool.")
+        str | None,
+        typer.Option("--type", "-t", metavar="TYPE", help="Render a type without a pool.", autocompletion=pool_types),
     ] = None,
     set_: Set = None,
     vars_: Vars = None,
@@ -94,7 +96,8 @@ def graph(
     name: MaybeName = None,
     *,
     type_: Annotated[
-        str | None, typer.Option("--type", "-t", metavar="TYPE", help="Graph of a type without a pool.")
+        str | None,
+        typer.Option("--type", "-t", metavar="TYPE", help="Graph of a type without a pool.", autocompletion=pool_types),
     ] = None,
     set_: Set = None,
     vars_: Vars = None,

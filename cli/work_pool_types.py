@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from poolform.cli.completion import pool_types
 from poolform.cli.session import Session
 from poolform.cli.view import Format, Output, say, show, show_json, table
 from poolform.core.errors import UsageError
@@ -24,7 +25,10 @@ app = typer.Typer()
 def types(
     ctx: typer.Context,
     slug: Annotated[
-        str | None, typer.Argument(metavar="[TYPE]", help="Describe this type's variables.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="[TYPE]", help="Describe this type's variables.", show_default=False, autocompletion=pool_types
+        ),
     ] = None,
     output: Output = Format.text,
 ) -> None:
@@ -49,7 +53,9 @@ def types(
 @app.command("get-default-base-job-template")
 def get_default_base_job_template(
     ctx: typer.Context,
-    type_: Annotated[str, typer.Option("--type", "-t", metavar="TYPE", help="The pool type.")],
+    type_: Annotated[
+        str, typer.Option("--type", "-t", metavar="TYPE", help="The pool type.", autocompletion=pool_types)
+    ],
     file: Annotated[Path | None, typer.Option("--file", "-f", metavar="FILE", help="Write it here instead.")] = None,
 ) -> None:
     """Print the base job template that pools of a type start with."""

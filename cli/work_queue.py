@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from poolform.cli.completion import pool_names, queue_names
 from poolform.cli.session import Session
 from poolform.cli.view import Format, Output, fields, say, show_json, table
 
@@ -16,8 +17,10 @@ app = typer.Typer(
     help="Work queues: lanes in a pool, with priorities and limits.", no_args_is_help=True, add_completion=False
 )
 
-Name = Annotated[str, typer.Argument(help="Name of the work queue.", show_default=False)]
-Pool = Annotated[str, typer.Option("--pool", "-p", help="Name of its work pool.", show_default=False)]
+Name = Annotated[str, typer.Argument(help="Name of the work queue.", show_default=False, autocompletion=queue_names)]
+Pool = Annotated[
+    str, typer.Option("--pool", "-p", help="Name of its work pool.", show_default=False, autocompletion=pool_names)
+]
 Priority = Annotated[int, typer.Option("--priority", "-q", min=1, help="1 goes first.")]
 
 
@@ -41,7 +44,9 @@ def create(
 @app.command("ls")
 def ls(
     ctx: typer.Context,
-    pool: Annotated[str | None, typer.Option("--pool", "-p", help="Only those of this pool.")] = None,
+    pool: Annotated[
+        str | None, typer.Option("--pool", "-p", help="Only those of this pool.", autocompletion=pool_names)
+    ] = None,
     output: Output = Format.text,
 ) -> None:
     """List work queues, those that go first at the top."""

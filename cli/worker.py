@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from poolform.cli.completion import pool_names
 from poolform.cli.session import Session
 from poolform.cli.view import Format, Output, counted, iso, say, show_json, table, when
 
@@ -24,7 +25,9 @@ app = typer.Typer(
 @app.command("start")
 def start(
     ctx: typer.Context,
-    pool: Annotated[str | None, typer.Option("--pool", "-p", help="Only for this work pool.")] = None,
+    pool: Annotated[
+        str | None, typer.Option("--pool", "-p", help="Only for this work pool.", autocompletion=pool_names)
+    ] = None,
     name: Annotated[str | None, typer.Option("--name", "-n", help="What the worker is called.")] = None,
     *,
     drain: Annotated[
