@@ -163,7 +163,7 @@ class Launching:
     def _job(self, task: Task) -> Job:
         assert task.request is not None
         text = task.request
-        if text.startswith('{"sealed"'):
+        if text.startswith(leases.SEALED):
             if self._seal is None:
                 raise LaunchRefused("its job has secrets, and this worker has no key to read them")
             text = self._seal.unseal(json.loads(text)["sealed"])

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from poolform.core.store.database import Transaction
 
+SEALED = '{"sealed"'
+"""How a stored request begins that holds secrets, and so is encrypted."""
 _MINE = "id = :id AND worker_id = :worker_id AND attempt = :attempt"
 _PROGRESS = (
     "state",
@@ -112,6 +114,12 @@ def store_request(tx: Transaction, run: FlowRun, request: str) -> Literal["store
     if stored:
         return "stored"
     return "cancelled" if cancel_requested(tx, run) else "lost"
+
+
+def sealed_requests(tx: Transaction) -> int:
+    """Return how many stored requests hold secrets, and have not led to a job yet: they will have to be opened."""
+    sql = f"SELECT count(*) AS n FROM flow_runs WHERE {HELD} AND handle IS NULL AND request LIKE :sealed"  # noqa: S608
+    return int(tx.execute(sql, {"sealed": f"{SEALED}%"})[0]["n"])
 
 
 def save(tx: Transaction, run: FlowRun) -> bool:
