@@ -21,6 +21,7 @@ from poolform.core.terraform.workspace import IMPORTS_FILE, PLAN_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from poolform.core.pools.contract import Orphan
     from poolform.core.runs.launchers import Json
@@ -162,11 +163,22 @@ class Terraform:
             self._data.make_ready(self._init, again=True)
             heard = self._plan(destroy=destroy)
         # Reading a plan back starts every provider once more, for the sake of its schema: not for nothing.
-        return NOTHING if heard.changes is False else self.show()
+        return NOTHING if heard.changes is False else self._read_back()
 
     def show(self) -> Plan:
         """Read back the saved plan."""
         return read_plan(_document(self._run("show", PLAN_FILE, json=True)))
+
+    def _read_back(self) -> Plan:
+        """Read back the plan that was saved a moment ago, by providers whose checksums that has just verified."""
+        folder = self._data.verified_folder()
+        if folder is None:
+            return self.show()
+        try:
+            heard = self._run("show", f"../{PLAN_FILE}", json=True, folder=folder)
+        except TerraformError:
+            return self.show()  # it wanted more of the module than its plan, as OpenTofu does for an encrypted one
+        return read_plan(_document(heard))
 
     def apply(self) -> Mapping[str, Json]:
         """Apply the saved plan and nothing else; return the outputs.
@@ -208,12 +220,14 @@ class Terraform:
     def _plan(self, *, destroy: bool) -> _Heard:
         return self._run("plan", input="false", json=True, destroy=destroy, lock_timeout=_LOCK_TIMEOUT, out=PLAN_FILE)
 
-    def _run(self, verb: str, *args: str, must_succeed: bool = True, **flags: object) -> _Heard:
+    def _run(
+        self, verb: str, *args: str, must_succeed: bool = True, folder: Path | None = None, **flags: object
+    ) -> _Heard:
         setup = self._setup
         heard = _Heard(verb, setup.listener)
         command = process.Command(
             process.arguments(setup.binary.program, verb, *args, **flags),
-            self._workspace.path,
+            folder or self._workspace.path,
             self._data.environment(setup.environ),
             setup.inherit,
         )
