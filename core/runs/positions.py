@@ -11,7 +11,7 @@ import yaml
 from poolform.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
 Where = tuple[str | int, ...]
@@ -42,12 +42,17 @@ def parse(file: Path, text: str) -> tuple[Any, Lines, list[tuple[int, str]]]:
     return data, lines, found
 
 
-def filled_in(data: Any, lines: Lines, found: list[tuple[int, str]], path: Where = ()) -> Any:
-    """Return data with `{{ $NAME }}` replaced by the environment's value; other templates become problems."""
+def filled_in(
+    data: Any, lines: Lines, found: list[tuple[int, str]], path: Where = (), *, steps: Collection[str] = ()
+) -> Any:
+    """Return data with `{{ $NAME }}` replaced by the environment's value; other templates become problems.
+
+    `steps` are the ids of steps that are not run, and so give no values.
+    """
     if isinstance(data, dict):
-        return {key: filled_in(value, lines, found, (*path, key)) for key, value in data.items()}
+        return {key: filled_in(value, lines, found, (*path, key), steps=steps) for key, value in data.items()}
     if isinstance(data, list):
-        return [filled_in(value, lines, found, (*path, index)) for index, value in enumerate(data)]
+        return [filled_in(value, lines, found, (*path, index), steps=steps) for index, value in enumerate(data)]
     if not isinstance(data, str) or path[:1] == ("definitions",):
         return data
 
@@ -55,12 +60,14 @@ def filled_in(data: Any, lines: Lines, found: list[tuple[int, str]], path: Where
         name = _ENVIRONMENT.fullmatch(match[1])
         line = line_of(lines, path)
         if name is None:
-            found.append((line, f"line {line}: {{{{ {match[1]} }}}} is not supported; {{{{ $NAME }}}} is."))
+            is_steps = match[1].partition(".")[0].strip() in steps
+            why = "comes of a step that is not run: write it out" if is_steps else "is not supported; {{ $NAME }} is"
+            found.append((line, f"line {line}: {match[0]} {why}."))
         elif name[1] not in os.environ:
             found.append((line, f"line {line}: the environment has no {name[1]}."))
         else:
             return os.environ[name[1]]
-        return ""
+        return match[0]
 
     return _TEMPLATE.sub(value_of, data)
 

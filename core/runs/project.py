@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from poolform.core.errors import InvalidValues, NotFound, PoolformError, UsageError, nearest
-from poolform.core.runs import schedules
+from poolform.core.runs import schedules, steps
 from poolform.core.runs.positions import filled_in, line_of, parse
 
 if TYPE_CHECKING:
@@ -41,19 +41,8 @@ def _nothing(value: Any) -> None:
         raise ValueError("it has no meaning here; take it out")
 
 
-def _no_images(value: Any) -> None:
-    if value:
-        raise ValueError(
-            "images are not built from a project file: take it out, build with `poolform deploy --image "
-            "REGISTRY/NAME:TAG --registry-credentials BLOCK` or DockerImage(…, credentials=BLOCK) in deploy(), and "
-            "name the image under work_pool.job_variables.image"
-        )
-
-
 _Nothing = Annotated[None, BeforeValidator(_nothing)]
 """A key of prefect.yaml that may be there as long as it says nothing."""
-_NoImages = Annotated[None, BeforeValidator(_no_images)]
-"""The same, of steps that build and push images."""
 
 
 class Queue(BaseModel):
@@ -128,8 +117,6 @@ class Entry(BaseModel):
     enforce_parameter_schema: bool | None = None
     source: Annotated[Code | None, BeforeValidator(lambda v: {"url": v} if isinstance(v, str) else v)] = None
     pull: Any = None
-    build: _NoImages = None
-    push: _NoImages = None
     triggers: _Nothing = None
     sla: _Nothing = None
     flow_name: str | None = None
@@ -156,8 +143,6 @@ class Document(BaseModel):
     work_pools: tuple[Pool, ...] = ()
     deployments: tuple[Entry, ...] = ()
     pull: Any = None
-    build: _NoImages = None
-    push: _NoImages = None
     definitions: Any = None
 
     @field_validator("work_pools", "deployments", mode="before")
@@ -215,14 +200,18 @@ def read(file: Path) -> Project:
         reason = getattr(exc, "strerror", None) or "it is not UTF-8 text"
         raise UsageError(f"The project file {file} cannot be read: {reason}.") from exc
     data, lines, found = parse(file, text)
-    data = filled_in(data, lines, found)
+    data, unrun, ids = steps.taken_out(data, lines)
+    found += unrun
+    is_wellformed = len(found) == len(unrun)
+    data = filled_in(data, lines, found, steps=ids)
     document = None
-    if not found:
+    if is_wellformed:
         data, lines = _tidied(data, lines)
         try:
             document = Document.model_validate(data)
         except ValidationError as exc:
-            found += [_problem(error, lines) for error in exc.errors()]
+            told = {line for line, _ in found}  # what a template would have become is not known, and so not wrong
+            found += [problem for error in exc.errors() if (problem := _problem(error, lines))[0] not in told]
     if document is not None:
         found += _twice(document, lines)
     if found or document is None:
@@ -252,7 +241,10 @@ def pulled(steps: Any) -> tuple[Code | None, Path | None]:
         elif name == _OWN_DIRECTORY and not more:
             folder = Path(str(given.get("directory") or "."))
         else:
-            raise ValueError(f"the step {name or step!r} is not supported; git_clone and set_working_directory are")
+            instead = "; write source: URL in its place, such as s3://BUCKET/FOLDER" if ".pull_from_" in name else ""
+            raise ValueError(
+                f"the step {name or step!r} is not supported; git_clone and set_working_directory are{instead}"
+            )
     return repository, folder
 
 

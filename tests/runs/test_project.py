@@ -251,7 +251,22 @@ deployments:
     (ENTRY + "  description: '{{ prefect.variables.x }}'\n", "line 5: {{ prefect.variables.x }} is not supported"),
     (ENTRY + "  description: '{{ $NO_SUCH_NAME }}'\n", "line 5: the environment has no NO_SUCH_NAME."),
     ("build:\n- prefect_docker.build_docker_image: {}\n" + ENTRY,
-     "line 1: build: images are not built from a project file: take it out, build with `poolform deploy --image "),
+     ("line 2: the build step prefect_docker.build_docker_image, for every deployment, is not run here: take it out, "
+     "build and push with `poolform deploy FILE.py:FLOW --name NAME --pool POOL --image REGISTRY/NAME:TAG`")),
+    (ENTRY + "  build:\n  - a.build_docker_image: {id: b, image_name: me/x, tag: 1}\n  description: '{{ b.image }}'\n",
+     ("line 6: the build step a.build_docker_image, for the deployment a, is not run here: take it out, build and push "
+     "with `poolform deploy flows.py:etl --name a --pool here --image me/x:1` or DockerImage in deploy(), and name the "
+     "image here: work_pool.job_variables.image: me/x:1.\n  line 7: {{ b.image }} comes of a step that is not run: "
+     "write it out.")),
+    (ENTRY + "  push:\n  - prefect_docker.deployments.steps.push_docker_image: {image_name: '{{ b.image_name }}'}\n",
+     "for the deployment a, is not run here: take it out; whatever builds an image with Poolform pushes it too."),
+    (ENTRY + "  push: {prefect_aws.deployments.steps.push_to_s3: {bucket: b}}\n",
+     ("line 5: the push step prefect_aws.deployments.steps.push_to_s3, for the deployment a, is not run here: take it "
+     "out, put the code there with `poolform deploy flows.py:etl --name a --pool here --upload URL`, and say here")),
+    (ENTRY + "  build: [prefect.deployments.steps.run_shell_script: {script: make}]\n",
+     "run_shell_script, for the deployment a, is not run here: take it out, and run what it does before `poolform app"),
+    ("pull:\n- prefect_aws.deployments.steps.pull_from_s3: {bucket: b}\n" + ENTRY,
+     "git_clone and set_working_directory are; write source: URL in its place, such as s3://BUCKET/FOLDER."),
     ("pull:\n- my.own.step: {}\n" + ENTRY, "line 1: pull: the step 'my.own.step' is not supported"),
     (ENTRY + "  pull:\n  - prefect.deployments.steps.git_clone: {repository: https://x/y, access_token: t}\n",
      "line 5: deployments.pull: git_clone with access_token is not supported"),
