@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
 
-from poolform.core.errors import StoreError
+from poolform.core.errors import StoreError, UsageError
 from poolform.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -94,6 +94,16 @@ class Session(Transaction, Protocol):
 
     def close(self) -> None:
         """Let go of the connection."""
+
+
+def unstorable(error: UnicodeError | OverflowError) -> UsageError:
+    """Return what is wrong with a value that neither database can hold. It is not repeated: it may be a secret."""
+    if isinstance(error, OverflowError):
+        return UsageError("A number that was given is too large to be stored.", hint="Give one below 2,147,483,648.")
+    return UsageError(
+        "A text that was given is not UTF-8, so it cannot be stored.",
+        hint="Check it for odd characters, and which encoding your terminal has: `locale`.",
+    )
 
 
 S = TypeVar("S", bound=Session)

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from poolform.core.errors import StoreError
-from poolform.core.store.database import Store, Wake
+from poolform.core.store.database import Store, Wake, unstorable
 from poolform.core.store.schema import bring_up_to_date
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ T = TypeVar("T")
 CHANNEL = "poolform"
 _CLOCK_LIFE = 60.0  # seconds after which the server is asked for its time again
 _CONNECT_TIMEOUT = 10  # seconds
+_TOO_LARGE = "22003"  # numeric_value_out_of_range
 
 
 class PostgresqlStore(Store["PostgresqlSession"]):
@@ -144,7 +145,11 @@ class PostgresqlSession:
 
         try:
             return act()
+        except (UnicodeError, OverflowError) as exc:
+            raise unstorable(exc) from None
         except Error as exc:
+            if exc.sqlstate == _TOO_LARGE:
+                raise unstorable(OverflowError()) from None
             raise explain(exc, self.name) from exc
 
 

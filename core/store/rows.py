@@ -40,7 +40,11 @@ def read(kind: type[R], row: Row) -> R:
 
 def dump(value: Any) -> str | None:
     """Return JSON text for a column; None stays NULL."""
-    return None if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    if value is None:
+        return None
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    # Half a character (a byte of a command line that is no UTF-8) is good JSON, but only when it is escaped.
+    return text if text.isascii() or text.encode("utf-8", "replace").decode() == text else json.dumps(value)
 
 
 def encode(kind: type[Record], values: Mapping[str, Any]) -> dict[str, Any]:

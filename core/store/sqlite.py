@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from poolform.core.errors import StoreError
-from poolform.core.store.database import Store, Wake
+from poolform.core.store.database import Store, Wake, unstorable
 from poolform.core.store.schema import bring_up_to_date
 
 if TYPE_CHECKING:
@@ -112,6 +112,8 @@ class SqliteSession:
         while True:
             try:
                 return act()
+            except (UnicodeError, OverflowError) as exc:
+                raise unstorable(exc) from None
             except sqlite3.Error as exc:
                 if not _busy(exc):
                     raise explain(exc, self.path) from exc

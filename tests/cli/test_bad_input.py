@@ -307,6 +307,13 @@ def test_blocks_show_nothing_unless_asked(run, tmp_path, home):
     assert run("block", "delete", "secret/mine", "--yes").code == 0
 
 
+def test_results_that_a_terminal_cannot_show_are_escaped(run, tmp_path):
+    (tmp_path / "b.json").write_text('{"value": "1"}')
+    assert run("block", "create", "secret/schlüssel", "--file", "b.json").code == 0
+    listed = run("block", "ls", PYTHONIOENCODING="ascii")
+    assert (listed.code, "schl\\xfcssel" in listed.out) == (0, True)
+
+
 @pytest.mark.parametrize(
     ("block", "text", "said"),
     [

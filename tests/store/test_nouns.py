@@ -41,6 +41,22 @@ def test_a_pool_comes_back_as_it_was_stored(store):
     assert made.id[0].isalpha()
 
 
+def test_half_a_character_of_a_parameter_is_kept(store):
+    """What Python makes of a byte of a command line that is no UTF-8."""
+    run = submit(store, make_pool(store), parameters={"name": "\udcff"}, tags=["\udcff", "ü"])
+    assert (run.parameters, run.tags) == ({"name": "\udcff"}, ["\udcff", "ü"])
+
+
+@pytest.mark.parametrize(
+    ("values", "said"), [({"name": "hunter\udcff"}, "is not UTF-8"), ({"retries": 10**20}, "number .* is too large")]
+)
+def test_what_no_database_can_hold_is_refused_and_not_repeated(store, values, said):
+    pool = make_pool(store)
+    with pytest.raises(UsageError, match=said) as caught:
+        submit(store, pool, **values)
+    assert "hunter" not in str(caught.value)
+
+
 def test_a_taken_name_is_refused(store):
     make_pool(store)
     with pytest.raises(AlreadyExists, match="named lab exists"):
