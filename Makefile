@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 WHEEL_VENV := build/wheel-venv
 RAY_VENV := $(VENV)/ray
 STAMP := $(VENV)/.installed
+# Groups of tests in the order that tests/conftest.py gives them, the longest first.
+PARALLEL := -n auto --dist loadgroup --no-loadscope-reorder
 
 help:            ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -35,10 +37,10 @@ $(RAY_VENV)/.installed: pyproject.toml examples/poolform-ray/pyproject.toml
 ray: $(RAY_VENV)/.installed  ## what examples/poolform-ray is tested with: Ray, in an environment of its own
 
 test: $(STAMP)   ## run the tests, those that take long left out
-	$(BIN)/python -m pytest -n auto --dist loadgroup -m 'not slow'
+	$(BIN)/python -m pytest $(PARALLEL) -m 'not slow'
 
-test-all: $(STAMP)  ## run all tests
-	$(BIN)/python -m pytest -n auto --dist loadgroup
+test-all: $(STAMP)  ## run all tests, matrices of trouble whole
+	$(BIN)/python -m pytest $(PARALLEL) --everything
 
 test-wheel: $(STAMP)  ## run what make test leaves out, against the built wheel, in an environment of its own
 	rm -rf build dist $(WHEEL_VENV)
@@ -46,7 +48,7 @@ test-wheel: $(STAMP)  ## run what make test leaves out, against the built wheel,
 	$(PYTHON) -m venv $(WHEEL_VENV)
 	$(WHEEL_VENV)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(WHEEL_VENV)/bin/python -m pip install --quiet "$$(ls dist/*.whl)[embedded,postgresql,aws,azure,gcp,kubernetes,managed,modal,testing]" --group dev
-	$(WHEEL_VENV)/bin/python -m pytest -n auto --dist loadgroup -m slow
+	$(WHEEL_VENV)/bin/python -m pytest $(PARALLEL) -m slow
 
 lint: $(STAMP)   ## ruff, mypy --strict, terraform fmt
 	$(BIN)/ruff check .

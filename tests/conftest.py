@@ -22,6 +22,20 @@ from poolform.core.settings import Settings
 from poolform.core.store.database import open_store
 from poolform.core.terraform.locate import locate
 
+# Groups of tests that take a minute or more, the longest first. Begun last, one would keep one core busy alone.
+LONGEST = (
+    "ecs/test_crashes_provisioning",
+    "ecs/test_module",
+    "ecs/test_crashes_running",
+    "cloud_run/test_crashes_running",
+    "container_instance/test_crashes",
+    "kubernetes/test_crashes",
+    "docker_pool/test_crashes",
+    "cloud_run/test_cli",
+    "container_instance/test_cli",
+    "cloud_run/test_crashes_provisioning",
+)
+
 
 def pytest_configure(config):
     """Put the embedded Terraform on PATH where there is no other, so that nothing is left untried on such a machine."""
@@ -39,14 +53,41 @@ def pytest_configure(config):
     os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ['PATH']}"
 
 
+def pytest_addoption(parser):
+    """Let somebody ask for what tests/matrix.py leaves out."""
+    parser.addoption("--everything", action="store_true", help="try every cell of every matrix, not a diagonal only")
+
+
+@pytest.fixture(scope="session")
+def everything(request):
+    """Whether matrices of trouble are tried whole."""
+    return request.config.getoption("everything")
+
+
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Let tests that share what a module sets up run in one process, and begin with those: they take longest."""
+def pytest_collection_modifyitems(config, items):
+    """Leave out what is exhaustive, unless asked; let what shares a module's things run in one process, longest first.
+
+    xdist hands groups out in this order only with --no-loadscope-reorder: else those of the most tests come first.
+    """
+    if not config.getoption("everything"):
+        left_out = [item for item in items if item.get_closest_marker("exhaustive")]
+        if left_out:
+            config.hook.pytest_deselected(items=left_out)
+            items[:] = [item for item in items if item not in set(left_out)]
     for item in items:
         definitions = [found[-1] for found in item._fixtureinfo.name2fixturedefs.values()]
         if any(definition.scope in ("module", "class") for definition in definitions):
             item.add_marker(pytest.mark.xdist_group(f"{item.path.parent.name}/{item.path.stem}"))
-    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+    items.sort(key=_place)
+
+
+def _place(item):
+    """When a test's turn is: groups that take longest first, then other groups, then what can go anywhere."""
+    group = item.get_closest_marker("xdist_group")
+    if group is None:
+        return len(LONGEST) + 1
+    return LONGEST.index(group.args[0]) if group.args[0] in LONGEST else len(LONGEST)
 
 
 @pytest.fixture(autouse=True)

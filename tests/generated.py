@@ -27,8 +27,28 @@ class Page:
             page = self.path.read_text()
             start = page.index(mark) + len(mark)
             self.path.write_text(page[:start] + text + page[page.index("<!-- end -->", start) :])
-        part = re.search(f"{re.escape(mark)}(.*?)<!-- end -->", self.path.read_text(), re.DOTALL)[1]
-        assert part == text, "run the tests with POOLFORM_WRITE_DOCS=1, and look at what changed"
+        assert self.part(name) == text, "run the tests with POOLFORM_WRITE_DOCS=1, and look at what changed"
+
+    def part(self, name):
+        """What the page says between the marks of this name."""
+        mark = re.escape(f"<!-- generated: {name} -->\n")
+        return re.search(f"{mark}(.*?)<!-- end -->", self.path.read_text(), re.DOTALL)[1]
+
+    def compare_tried(self, name, head, rows):
+        """Hold the part of this name to a table in which a cell is None where nothing was tried this time.
+
+        A whole table is compared, or written, as any other part; of another, what was tried must be what the page says.
+        """
+        if all(None not in row for row in rows):
+            self.compare(name, table(head, *rows))
+            return
+        shown = [line.strip("| ").split(" | ") for line in self.part(name).splitlines()]
+        assert [shown[0], [line[0] for line in shown[2:]]] == [list(head), [row[0] for row in rows]]
+        told = [
+            [cell if cell is not None else there for cell, there in zip(row, line, strict=True)]
+            for row, line in zip(rows, shown[2:], strict=True)
+        ]
+        assert told == shown[2:], "not as the page says: run the tests with --everything and POOLFORM_WRITE_DOCS=1"
 
 
 def table(*rows):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import pytest
 from clouds.google import Fault
 from clouds.google.wire import BROKEN, REFUSED
-from generated import table
+from matrix import Matrix
 
 from poolform.testing.standin import Cloud
 from poolform.testing.standin.cloud import Refused
@@ -46,11 +46,12 @@ def label(type_, attributes):
 
 
 class Struck(Cloud):
-    """Strikes each creation once: before it, after it, or by a power cut before anybody hears of it."""
+    """Strikes each creation aimed at, once: before it, after it, or by a power cut before anybody hears of it."""
 
-    def __init__(self, way):
+    def __init__(self, way, aimed):
         super().__init__()
-        self.way, self.struck, self.kill = way, set(), None
+        self.way, self.aimed, self.kill = way, aimed, None
+        self.made, self.struck = set(), set()
         self.dark, self.guard = threading.Event(), threading.Lock()
         self.timer = None
 
@@ -58,6 +59,8 @@ class Struck(Cloud):
         super().enter(op, type_, attributes, stop)
         if self.way == "killed" and self.dark.is_set() and op == "create":
             raise Refused("nobody asks any more")
+        if op == "create":
+            self.made.add(label(type_, attributes))
         if self.way == "refused" and op == "create" and self._is_first(type_, attributes):
             raise Refused("Error 403: the stand-in was asked to refuse this")
 
@@ -85,15 +88,17 @@ class Struck(Cloud):
     def _is_first(self, type_, attributes):
         name = label(type_, attributes)
         with self.guard:
-            first = name not in self.struck
+            if name in self.struck or name not in self.aimed:
+                return False
             self.struck.add(name)
-        return first
+            return True
 
 
 @dataclass
 class Trial:
     """How a pool got there in spite of one kind of trouble."""
 
+    made: set = field(default_factory=set)
     struck: set = field(default_factory=set)
     rounds: int = 0
     shape: Counter = field(default_factory=Counter)
@@ -102,12 +107,12 @@ class Trial:
     told: str = ""
 
 
-def attempt(way, folder):
-    cloud, trial = Struck(way), Trial()
+def attempt(way, folder, aimed=()):
+    cloud, trial = Struck(way, aimed), Trial()
     with laboratory(folder, cloud) as lab:
         me, process = Person.at(folder, lab.owner), []
         cloud.kill = lambda: kill_tree(process[-1].pid)
-        key = key_fault(way, cloud)
+        key = key_fault(way, cloud) if KEY in aimed else None
         if key is not None:
             lab.google.faults.add(key)
         command = ["work-pool", "create", "p", "--type", "cloud-run:push", "--provision-infra", "--yes"]
@@ -124,6 +129,7 @@ def attempt(way, folder):
                 command = ["work-pool", "provision-infra", "p", "--yes"]
         else:
             return trial
+        trial.made = cloud.made
         trial.struck = cloud.struck | ({KEY} if key is not None and key.hits else set())
         trial.shape = Counter({kind: len(items) for kind, items in lab.google.inventory().items()})
         trial.drift = me("work-pool", "drift", "p", expect=None).returncode
@@ -142,19 +148,34 @@ def key_fault(way, cloud):
 
 
 @pytest.fixture(scope="module")
-def trials(tmp_path_factory):
+def folders(tmp_path_factory):
+    return {way: tmp_path_factory.mktemp(re.sub(r"\W", "-", way)) for way in (PEACE, *WAYS)}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(folders):
+    """A pool that is left in peace; what is made for it is what others are struck at."""
+    return attempt(PEACE, folders[PEACE])
+
+
+@pytest.fixture(scope="module")
+def matrix(undisturbed):
+    return Matrix((*sorted(undisturbed.made), KEY), WAYS)
+
+
+@pytest.fixture(scope="module")
+def trials(folders, undisturbed, matrix, everything):
     """A pool for each kind of trouble, and one that is left in peace, each in a project of its own."""
-    ways = {way: tmp_path_factory.mktemp(re.sub(r"\W", "-", way)) for way in (PEACE, *WAYS)}
+    aims = {way: matrix.struck(way, everything=everything) for way in WAYS}
     with ThreadPoolExecutor(2) as threads:
-        started = {way: threads.submit(attempt, way, folder) for way, folder in ways.items()}
-    return {way: trial.result() for way, trial in started.items()}
+        started = {way: threads.submit(attempt, way, folders[way], aims[way]) for way in WAYS}
+    return {PEACE: undisturbed, **{way: trial.result() for way, trial in started.items()}}
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_every_resource_was_struck(trials, way):
-    made = set.union(*(trial.struck for trial in trials.values()))
-    assert len(made) == sum(trials[PEACE].shape.values()) + APIS
-    assert trials[way].struck == made, trials[way].told
+def test_every_resource_was_struck(trials, way, matrix, everything):
+    assert len(matrix.rows) == sum(trials[PEACE].shape.values()) + APIS
+    assert trials[way].struck == set(matrix.struck(way, everything=everything)), trials[way].told
 
 
 APIS = 9
@@ -177,7 +198,6 @@ def test_deprovisioning_leaves_nothing(trials, way):
     assert trials[way].left == {}, trials[way].told
 
 
-def test_the_documentation_shows_what_was_seen(trials):
-    made = sorted(set.union(*(trial.struck for trial in trials.values())) - {KEY})
-    rows = [(name, *("mended" if name in trials[way].struck else "not tried" for way in WAYS)) for name in (*made, KEY)]
-    PAGE.compare("crashes", table(("resource", *WAYS.values()), *rows))
+def test_the_documentation_shows_what_was_seen(trials, matrix, everything):
+    seen = {(name, way): "mended" for way in WAYS for name in trials[way].struck}
+    PAGE.compare_tried("crashes", ("resource", *WAYS.values()), matrix.told(seen, everything=everything))

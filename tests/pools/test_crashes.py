@@ -8,10 +8,13 @@ import time
 from pathlib import Path
 
 import pytest
+from matrix import Matrix
 
 sys.path.insert(0, str(Path(__file__).parent))
 from mortal import STEPS_DOWN, STEPS_UP
 
+SIGNALS = ("SIGKILL", "SIGINT")
+UP, DOWN = Matrix(STEPS_UP, SIGNALS), Matrix(STEPS_DOWN, SIGNALS)
 CREATE = ("work-pool", "create", "p", "--type", "mortal", "--provision-infra", "--yes")
 BEFORE_PROMOTION = ("identity", "preflight", "review")
 
@@ -41,8 +44,7 @@ def undisturbed(run, cloud, home):
     return pool
 
 
-@pytest.mark.parametrize("of", ["SIGKILL", pytest.param("SIGINT", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("at", STEPS_UP)
+@pytest.mark.parametrize(("at", "of"), UP.cells())
 def test_dying_on_the_way_up(run, cloud, home, leftovers, at, of):
     died = run(*CREATE, MORTAL_AT=at, MORTAL_OF=of)
     assert died.code == (-signal.SIGKILL if of == "SIGKILL" else 130), died.err
@@ -73,8 +75,7 @@ def test_dying_on_the_way_up(run, cloud, home, leftovers, at, of):
     assert leftovers() == []
 
 
-@pytest.mark.parametrize("of", ["SIGKILL", pytest.param("SIGINT", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("at", STEPS_DOWN)
+@pytest.mark.parametrize(("at", "of"), DOWN.cells())
 def test_dying_on_the_way_down(run, cloud, home, leftovers, at, of):
     assert run(*CREATE).code == 0
     (cloud / "jobs").mkdir()
