@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import signal
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 
 import pytest
 from clouds.azure.wire import REFUSED
 from clouds.faults import Fault
-from generated import table
+from matrix import Matrix
+from worlds import ENDS, WAYS, WENT_ON, World
 
 from poolform.provisioners.container_instance.group import group_name
 from poolform.testing.standin import fail, slow
@@ -35,22 +36,17 @@ DYING = {
     "refused after": "it is done, and answered with an error",
     "killed": "power cut between the object and the state",
 }
-# The calls at which workers are cut off, all of a flow's in one run, and how that should end.
+DEATHS = Matrix((*RESOURCES, SECRET), DYING)
+# The calls at which workers are cut off, all of a flow's in one run.
 STEPS = {
     "greet": {
         "launch": "PUT groups", "find, poll": "GET groups", "output": "GET logs", "clearing away": "DELETE groups",
     },
     "sleeps": {"cancel": "POST stop"},
 }  # fmt: skip
-ENDS = {"greet": "completed", "sleeps": "cancelled"}
 DOWN = {"deprovision: container groups": "DELETE groups", "deprovision: the secret": "POST removePassword"}
-WAYS = {
-    "killed before": "call",
-    "killed after": "call-after",
-    "connection lost before": "drop",
-    "connection lost after": "drop-after",
-}
-ENDED = ("completed", "failed", "crashed", "cancelled")
+RUNNING = [step for steps in STEPS.values() for step in steps]
+CUTS = Matrix((*RUNNING, *DOWN), WAYS)
 MOST_ROUNDS = 14
 
 # Provisioning
@@ -60,7 +56,7 @@ MOST_ROUNDS = 14
 class Trial:
     """How a pool got there in spite of one kind of trouble."""
 
-    struck: dict = field(default_factory=dict)
+    struck: Counter = field(default_factory=Counter)
     shape: dict = field(default_factory=dict)
     secrets: int = 0
     drift: int = -1
@@ -90,11 +86,11 @@ def strike_secret(azure, way, process):
     return azure.faults.add(Fault("POST addPassword", **kinds[way]))
 
 
-def attempt(azure, stand_ins, me, way):
+def attempt(azure, stand_ins, me, way, aimed):
     trial, command, started = Trial(), CREATE, []
     beginning = len(azure.cloud.calls("create"))
-    azure.cloud.inject(*(trouble(way, type_) for type_ in RESOURCES))
-    secret = strike_secret(azure, way, lambda: started[-1])
+    azure.cloud.inject(*(trouble(way, type_) for type_ in aimed if type_ != SECRET))
+    secret = strike_secret(azure, way, lambda: started[-1]) if SECRET in aimed else None
     for _ in range(MOST_ROUNDS):
         started.append(me.start(*command))
         if way == "killed":
@@ -109,8 +105,8 @@ def attempt(azure, stand_ins, me, way):
             command = ("work-pool", "provision-infra", "p", "--yes")
     azure.faults.clear()
     azure.cloud.heal()
-    struck = [call.type for call in azure.cloud.calls("create")[beginning:] if call.fault]
-    trial.struck = {**{type_: struck.count(type_) for type_ in RESOURCES}, SECRET: secret.hits}
+    trial.struck = Counter(call.type for call in azure.cloud.calls("create")[beginning:] if call.fault)
+    trial.struck[SECRET] = secret.hits if secret else 0
     pool_id = me.json("work-pool", "inspect", "p")["id"]
     trial.shape = shape(azure, pool_id)
     applications = azure.directory.applications().items()
@@ -136,9 +132,10 @@ def hits(cloud):
 
 
 @pytest.fixture(scope="module", params=DYING)
-def trial(request, azure, stand_ins, providers, tmp_path_factory):
+def trial(request, azure, stand_ins, providers, tmp_path_factory, everything):
     me = Person.at(tmp_path_factory.mktemp("dying"), {**azure.environment, **providers})
-    return request.param, attempt(azure, stand_ins, me, request.param)
+    aimed = DEATHS.struck(request.param, everything=everything)
+    return request.param, aimed, attempt(azure, stand_ins, me, request.param, aimed)
 
 
 @pytest.fixture(scope="module")
@@ -148,69 +145,32 @@ def seen():
 
 
 def test_every_resource_dies_and_is_there_once_in_the_end(trial, seen):
-    way, found = trial
-    assert found.struck == {**RESOURCES, SECRET: 1}, found.told
+    way, aimed, found = trial
+    assert found.struck == Counter({name: {**RESOURCES, SECRET: 1}[name] for name in aimed}), found.told
     assert found.shape == RESOURCES, found.told
     assert found.secrets == 1, found.told
     assert found.drift == 0, found.told
     assert found.left == {}, found.told
-    seen.update({(type_, way): "mended" for type_ in (*RESOURCES, SECRET)})
+    seen.update({(name, way): "mended" for name in aimed})
 
 
-def test_the_documentation_shows_what_became_of_resources(seen):
-    rows = [
-        (name if " " in name else f"`{name}`", *(seen.get((name, way), "not seen") for way in DYING))
-        for name in (*RESOURCES, SECRET)
-    ]
-    PAGE.compare("crashes", table(("resource", *DYING.values()), *rows))
+def test_the_documentation_shows_what_became_of_resources(seen, everything):
+    told = DEATHS.told(seen, everything=everything)
+    rows = [(name if " " in name else f"`{name}`", *cells) for name, *cells in told]
+    PAGE.compare_tried("crashes", ("resource", *DYING.values()), rows)
 
 
 # Running
 
 
 @dataclass
-class World:
-    """A provisioned pool, deployments in it, and whoever works there."""
+class Room(World):
+    """A pool whose container groups are told apart by its id."""
 
-    azure: object
-    me: Person
-    pool_id: str
-    workers: list = field(default_factory=list)
-    seen: dict = field(default_factory=dict)
-
-    def strike(self, action, way, process):
-        hook = (lambda _: kill_tree(process().pid)) if way.startswith("killed") else None
-        return self.azure.faults.add(Fault(action, WAYS[way], hook=hook))
-
-    def work(self):
-        self.workers.append(self.me.start("worker", "start", "--pool", "p", "--lease", "2"))
-
-    def rest(self):
-        worker = self.workers[-1]
-        if worker.poll() is None:
-            worker.send_signal(signal.SIGTERM)
-        worker.communicate(timeout=60)
-
-    def run(self, run_id):
-        return self.me.json("flow-run", "inspect", run_id)
-
-    def alive(self):
-        mine = f"poolform-{self.pool_id}-"
-        groups = self.azure.groups
-        return [name for name in groups.names() if name.startswith(mine) and not groups.named(name).ended]
+    pool_id: str = ""
 
     def left(self):
-        return [name for name in self.azure.groups.names() if self.pool_id in name]
-
-    def wait(self, happened, seconds=60):
-        deadline = time.monotonic() + seconds
-        while not (found := happened()):
-            assert time.monotonic() < deadline, "it did not happen"
-            if self.workers[-1].poll() is not None:
-                self.workers[-1].communicate()
-                self.work()  # as whatever looks after workers would
-            time.sleep(0.2)
-        return found
+        return [name for name in self.cloud.groups.names() if self.pool_id in name]
 
 
 @pytest.fixture(scope="module")
@@ -218,58 +178,33 @@ def world(azure, providers, tmp_path_factory):
     me = Person.at(tmp_path_factory.mktemp("running"), {**azure.environment, **providers})
     azure.groups.images[IMAGE], azure.groups.stop_timeout, azure.groups.making = FLOWS, 0.5, 0.1
     me(*CREATE)
-    for name in ("greet", "sleeps"):
-        me("deploy", f"flows.py:{name}", "--name", "n", "--pool", "p", "--job-variable", f"image={IMAGE}")
-    yield World(azure, me, me.json("work-pool", "inspect", "p")["id"])
+    world = Room(azure, me, pool_id=me.json("work-pool", "inspect", "p")["id"])
+    world.deploy("--job-variable", f"image={IMAGE}")
+    yield world
     azure.faults.clear()
     azure.groups.stop_timeout = 30.0
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("turn", CUTS.rounds(RUNNING))
 @pytest.mark.parametrize("flow", STEPS)
-def test_a_run_that_is_cut_off_at_each_step_is_finished_and_launched_once(world, flow, way):
-    struck = {step: world.strike(action, way, lambda: world.workers[-1]) for step, action in STEPS[flow].items()}
-    world.me("deployment", "run", f"{flow}/n")
-    run_id = world.me.last_run()["id"]
-    world.work()
-    if flow == "sleeps":
-        world.wait(lambda: world.run(run_id)["state"] == "running")
-        world.me("flow-run", "cancel", run_id)
-    found = world.wait(lambda: (run := world.run(run_id))["state"] in ENDED and run)
-    world.wait(lambda: world.left() == [])
-    world.rest()
-    assert [step for step, fault in struck.items() if fault.hits != 1] == [], "not cut off there"
-    assert found["state"] == ENDS[flow], found
-    made = [group for group in world.azure.groups.all if group.name == group_name(world.pool_id, f"{run_id}.1")]
+def test_a_run_that_is_cut_off_at_each_step_is_finished_and_launched_once(world, flow, turn):
+    faults = {step: world.strike(action, turn[step]) for step, action in STEPS[flow].items()}
+    run_id = world.finish(flow, faults, cleared=lambda: world.left() == [])
+    made = [group for group in world.cloud.groups.all if group.name == group_name(world.pool_id, f"{run_id}.1")]
     assert [group.starts for group in made] == [1], "launched more or less than once"
-    if flow == "greet":
-        assert world.me("flow-run", "logs", run_id).stdout.count("hello world") == 1
-    world.seen.update({(step, way): f"{ENDS[flow]}, launched once" for step in struck})
+    world.seen.update({(step, turn[step]): f"{ENDS[flow]}, launched once" for step in faults})
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_deprovisioning_that_is_cut_off_goes_on_and_leaves_nothing(world, way):
+@pytest.mark.parametrize("turn", CUTS.rounds(DOWN))
+def test_deprovisioning_that_is_cut_off_goes_on_and_leaves_nothing(world, turn):
     """With a job running that no worker looks after; at each call in turn."""
-    world.me("work-pool", "provision-infra", "p", "--yes")
-    world.me("deployment", "run", "sleeps/n")
-    world.work()
-    world.wait(world.alive)
-    world.workers[-1].kill()
-    world.workers[-1].communicate()
-    for step, action in DOWN.items():
-        process = world.me.start("work-pool", "deprovision", "p", "--yes")
-        fault = world.strike(action, way, lambda process=process: process)
-        said = process.communicate(timeout=120)
-        world.azure.faults.clear()
-        assert fault.hits == 1, f"it was not cut off at {action}: {said}"
-        assert process.returncode != 0, said
-        world.seen[step, way] = "went on, nothing left"
+    world.busy()
+    world.deprovision(turn, DOWN)
     world.me("work-pool", "deprovision", "p", "--yes")
-    assert shape(world.azure, world.pool_id) == {}
+    assert shape(world.cloud, world.pool_id) == {}
     assert world.left() == []
+    world.seen |= dict.fromkeys(turn.items(), WENT_ON)
 
 
-def test_the_documentation_shows_what_became_of_runs(world):
-    steps = [*(step for steps in STEPS.values() for step in steps), *DOWN]
-    rows = [(step, *(world.seen.get((step, way), "not seen") for way in WAYS)) for step in steps]
-    PAGE.compare("cuts", table(("cut off at", *WAYS), *rows))
+def test_the_documentation_shows_what_became_of_runs(world, everything):
+    PAGE.compare_tried("cuts", ("cut off at", *WAYS), CUTS.told(world.seen, everything=everything))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 
 import pytest
-from clouds.faults import Fault
-from generated import table
+from matrix import Matrix
 from people import kill_tree
+from worlds import ENDS, WAYS, WENT_ON, World
 
 from poolform.provisioners.kubernetes.manifest import job_name
 from poolform.testing.standin import fail, slow
@@ -33,22 +33,17 @@ DYING = {
     "refused after": "it is done, and answered with an error",
     "killed": "power cut between the object and the state",
 }
-# The call at which a worker is cut off, for the flow that it runs, and how that should end.
+DEATHS = Matrix(RESOURCES, DYING)
+# The call at which a worker is cut off, and the flow that it runs.
 STEPS = {
-    "launch": ("create jobs", "greet", "completed"),
-    "poll": ("list jobs", "greet", "completed"),
-    "output": ("get pods/log", "greet", "completed"),
-    "clearing away": ("delete jobs", "greet", "completed"),
-    "cancel": ("patch jobs", "sleeps", "cancelled"),
+    "launch": ("create jobs", "greet"),
+    "poll": ("list jobs", "greet"),
+    "output": ("get pods/log", "greet"),
+    "clearing away": ("delete jobs", "greet"),
+    "cancel": ("patch jobs", "sleeps"),
 }
 DOWN = {"deprovision: the jobs": "deletecollection jobs", "deprovision: their secrets": "deletecollection secrets"}
-WAYS = {
-    "killed before": "call",
-    "killed after": "call-after",
-    "connection lost before": "drop",
-    "connection lost after": "drop-after",
-}
-ENDED = ("completed", "failed", "crashed", "cancelled")
+CUTS = Matrix((*STEPS, *DOWN), WAYS)
 MOST_ROUNDS = 12
 
 # Provisioning
@@ -58,7 +53,7 @@ MOST_ROUNDS = 12
 class Trial:
     """How a pool got there in spite of one kind of trouble."""
 
-    struck: dict = field(default_factory=dict)
+    struck: Counter = field(default_factory=Counter)
     shape: dict = field(default_factory=dict)
     drift: int = -1
     left: dict = field(default_factory=dict)
@@ -71,9 +66,9 @@ def trouble(way, type_):
     return fail("create", type_, when="after" if "after" in way else "before", times=RESOURCES[type_])
 
 
-def attempt(me, cloud, way):
+def attempt(me, cloud, way, aimed):
     trial, command = Trial(), CREATE
-    cloud.inject(*(trouble(way, type_) for type_ in RESOURCES))
+    cloud.inject(*(trouble(way, type_) for type_ in aimed))
     for _ in range(MOST_ROUNDS):
         process = me.start(*command)
         if way == "killed":
@@ -84,8 +79,7 @@ def attempt(me, cloud, way):
             break
         if "p" in me("work-pool", "ls").stdout.split():
             command = ("work-pool", "provision-infra", "p", "--yes")
-    struck = [call.type for call in cloud.calls("create") if call.fault]
-    trial.struck = {type_: struck.count(type_) for type_ in RESOURCES}
+    trial.struck = Counter(call.type for call in struck(cloud))
     trial.shape = cloud.counts()
     trial.drift = me("work-pool", "drift", "p", expect=None).returncode
     trial.told += me("work-pool", "deprovision", "p", "--yes", expect=None).stderr[-1500:]
@@ -109,9 +103,10 @@ def struck(cloud):
 
 
 @pytest.fixture(scope="module", params=DYING)
-def trial(request, cluster, tmp_path_factory):
+def trial(request, cluster, tmp_path_factory, everything):
+    aimed = DEATHS.struck(request.param, everything=everything)
     with Person.in_(cluster, tmp_path_factory, "dying") as (me, cloud):
-        return request.param, attempt(me, cloud, request.param)
+        return request.param, aimed, attempt(me, cloud, request.param, aimed)
 
 
 @pytest.fixture(scope="module")
@@ -121,57 +116,27 @@ def seen():
 
 
 def test_every_resource_dies_and_is_there_once_in_the_end(trial, seen):
-    way, found = trial
-    assert found.struck == RESOURCES, found.told
+    way, aimed, found = trial
+    assert found.struck == {type_: RESOURCES[type_] for type_ in aimed}, found.told
     assert found.shape == RESOURCES, found.told
     assert found.drift == 0, found.told
     assert found.left == {}, found.told
-    seen.update({(type_, way): "mended" for type_ in RESOURCES})
+    seen.update({(type_, way): "mended" for type_ in aimed})
 
 
-def test_the_documentation_shows_what_became_of_resources(seen):
-    rows = [(f"`{type_}`", *(seen.get((type_, way), "not seen") for way in DYING)) for type_ in RESOURCES]
-    PAGE.compare("crashes", table(("resource", *DYING.values()), *rows))
+def test_the_documentation_shows_what_became_of_resources(seen, everything):
+    rows = [(f"`{type_}`", *cells) for type_, *cells in DEATHS.told(seen, everything=everything)]
+    PAGE.compare_tried("crashes", ("resource", *DYING.values()), rows)
 
 
 # Running
 
 
 @dataclass
-class World:
-    """A provisioned pool, deployments in it, and whoever works there."""
+class Room(World):
+    """A pool whose infrastructure Terraform's stand-in provider makes."""
 
-    cluster: object
-    me: Person
-    cloud: object
-    workers: list = field(default_factory=list)
-    seen: dict = field(default_factory=dict)
-
-    def strike(self, action, way, process):
-        hook = (lambda _: kill_tree(process().pid)) if way.startswith("killed") else None
-        return self.cluster.faults.add(Fault(action, WAYS[way], hook=hook))
-
-    def work(self):
-        self.workers.append(self.me.start("worker", "start", "--pool", "p", "--lease", "2"))
-
-    def rest(self):
-        worker = self.workers[-1]
-        if worker.poll() is None:
-            worker.send_signal(signal.SIGTERM)
-        worker.communicate(timeout=60)
-
-    def run(self, run_id):
-        return self.me.json("flow-run", "inspect", run_id)
-
-    def wait(self, happened, seconds=60):
-        deadline = time.monotonic() + seconds
-        while not (found := happened()):
-            assert time.monotonic() < deadline, "it did not happen"
-            if self.workers[-1].poll() is not None:
-                self.workers[-1].communicate()
-                self.work()  # as whatever looks after workers would
-            time.sleep(0.2)
-        return found
+    infrastructure: object = None
 
 
 @pytest.fixture(scope="module")
@@ -179,58 +144,32 @@ def world(cluster, tmp_path_factory):
     cluster.node.images[IMAGE], cluster.node.stop_timeout = FLOWS, 0.5
     with Person.in_(cluster, tmp_path_factory, "running") as (me, cloud):
         me(*CREATE)
-        for name in ("greet", "sleeps"):
-            me("deploy", f"flows.py:{name}", "--name", "n", "--pool", "p", "--job-variable", f"image={IMAGE}")
-        yield World(cluster, me, cloud)
+        world = Room(cluster, me, infrastructure=cloud)
+        world.deploy("--job-variable", f"image={IMAGE}")
+        yield world
         cluster.faults.clear()
     cluster.node.stop_timeout = 30.0
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(("step", "way"), CUTS.cells(STEPS))
 def test_a_run_that_is_cut_off_is_finished_and_launched_once(world, step, way):
-    action, flow, end = STEPS[step]
-    fault = world.strike(action, way, lambda: world.workers[-1])
-    world.me("deployment", "run", f"{flow}/n")
-    run_id = world.me.last_run()["id"]
-    world.work()
-    if flow == "sleeps":
-        world.wait(lambda: world.run(run_id)["state"] == "running")
-        world.me("flow-run", "cancel", run_id)
-    found = world.wait(lambda: (run := world.run(run_id))["state"] in ENDED and run)
-    world.wait(lambda: world.cluster.inventory() == [])
-    world.rest()
-    assert fault.hits == 1, "it was not cut off"
-    assert found["state"] == end, found
-    assert world.cluster.controller.started.count(job_name(f"{run_id}.1")) == 1, "launched more or less than once"
-    if flow == "greet":
-        assert world.me("flow-run", "logs", run_id).stdout.count("hello world") == 1
-    world.seen[step, way] = f"{end}, launched once"
+    action, flow = STEPS[step]
+    run_id = world.finish(flow, {step: world.strike(action, way)}, cleared=lambda: world.cloud.inventory() == [])
+    assert world.cloud.controller.started.count(job_name(f"{run_id}.1")) == 1, "launched more or less than once"
+    world.seen[step, way] = f"{ENDS[flow]}, launched once"
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_deprovisioning_that_is_cut_off_goes_on_and_leaves_nothing(world, way):
+@pytest.mark.parametrize("turn", CUTS.rounds(DOWN))
+def test_deprovisioning_that_is_cut_off_goes_on_and_leaves_nothing(world, turn):
     """With a job running that no worker looks after; at each call in turn."""
-    world.me("work-pool", "provision-infra", "p", "--yes")
-    world.me("deployment", "run", "sleeps/n")
-    world.work()
-    world.wait(world.cluster.alive)
-    world.workers[-1].kill()
-    world.workers[-1].communicate()
-    for step, action in DOWN.items():
-        process = world.me.start("work-pool", "deprovision", "p", "--yes")
-        fault = world.strike(action, way, lambda process=process: process)
-        said = process.communicate(timeout=120)
-        world.cluster.faults.clear()
-        assert fault.hits == 1, f"it was not cut off at {action}: {said}"
-        assert process.returncode != 0, said
-        world.seen[step, way] = "went on, nothing left"
+    world.busy()
+    world.deprovision(turn, DOWN)
     world.me("work-pool", "deprovision", "p", "--yes")
-    assert world.cloud.counts() == {}
-    assert world.cluster.inventory() == []
-    assert world.cluster.alive() == []
+    assert world.infrastructure.counts() == {}
+    assert world.cloud.inventory() == []
+    assert world.cloud.alive() == []
+    world.seen |= dict.fromkeys(turn.items(), WENT_ON)
 
 
-def test_the_documentation_shows_what_became_of_runs(world):
-    rows = [(step, *(world.seen.get((step, way), "not seen") for way in WAYS)) for step in (*STEPS, *DOWN)]
-    PAGE.compare("cuts", table(("cut off at", *WAYS), *rows))
+def test_the_documentation_shows_what_became_of_runs(world, everything):
+    PAGE.compare_tried("cuts", ("cut off at", *WAYS), CUTS.told(world.seen, everything=everything))
