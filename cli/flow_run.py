@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
@@ -145,7 +144,7 @@ def logs(
             for row in page:
                 show_line(row.line)
     if output is Format.json:
-        show(json.dumps(everything, ensure_ascii=False))
+        show_json(everything, indent=None)
     elif after == (0, 0):
         say(f"The run {found.name} has printed nothing{'' if found.ended else ' yet'}.")
 

@@ -78,9 +78,11 @@ def _harmless(text: str) -> str:
     return re.sub(sequences, "", text)
 
 
-def show_json(data: object) -> None:
-    """Print a result as JSON, on stdout."""
-    show(json.dumps(data, indent=2, ensure_ascii=False, default=str))
+def show_json(data: object, *, indent: int | None = 2) -> None:
+    """Print a result as JSON, on stdout: as it is where that is UTF-8, else in ASCII, which every encoding has."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    is_utf8 = encoding.lower().replace("-", "") == "utf8"
+    show(json.dumps(data, indent=indent, ensure_ascii=not is_utf8, default=str))
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, empty: str) -> None:
