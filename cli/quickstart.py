@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -58,7 +59,7 @@ def quickstart(
         say("\nIt works. What next:", "green")
         activate = Path(sys.executable).with_name("activate")
         if shutil.which("poolform") is None and activate.exists():  # it was called by its path, as by `make quickstart`
-            say(f"  have poolform at hand    source {activate}")
+            say(f"  have poolform at hand    source {shlex.quote(str(activate))}")
         say(f"  look at the pool         poolform work-pool inspect {POOL}")
         say(f"  read its Terraform       poolform work-pool render {POOL}")
         say(f"  change the flow          {file}")

@@ -17,12 +17,12 @@ app = typer.Typer(add_completion=False)
 def version(ctx: typer.Context, output: Output = Format.text) -> None:
     """Say which Poolform, Python and Terraform this is."""
     from poolform.cli.session import Session
-    from poolform.core.errors import TerraformError
+    from poolform.core.errors import PoolformError
     from poolform.core.terraform.locate import locate
 
     try:
         terraform = locate(Session.of(ctx).settings).title
-    except TerraformError as exc:
+    except PoolformError as exc:
         terraform = exc.message
     values = {
         "poolform": installed("poolform"),

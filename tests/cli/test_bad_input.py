@@ -238,6 +238,7 @@ def test_a_home_that_cannot_be_written(run, tmp_path):
     assert result.code == 1
     assert f"Poolform's home {blocked / 'home'} cannot be written" in result.err
     assert "Set POOLFORM_HOME to a folder that you may write to." in result.err
+    assert run("version", POOLFORM_HOME=blocked / "home").code == 0
 
 
 def test_a_database_that_is_none(run, home):

