@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 
 from poolform.cli.session import Session
 from poolform.cli.view import say, show
-from poolform.core.errors import Declined, Interrupted, PoolformError, UsageError, nearest
+from poolform.core.errors import Declined, Interrupted, PoolformError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -159,22 +159,10 @@ def root(
 
 def main() -> None:
     """Run the command line; the process's exit code is design.md's."""
-    _survive_other_encodings()
-    app(prog_name="poolform")
-
-
-def _survive_other_encodings() -> None:
-    """Escape what a terminal that is not UTF-8 cannot show, and refuse arguments that are no text in its encoding."""
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr; in the C locale it is not "strict" either
-    for argument in sys.argv[1:]:
-        if any("\ud800" <= sign <= "\udfff" for sign in argument):
-            encoding = sys.getfilesystemencoding()
-            _say(
-                f"The argument {argument!a} is no text in this terminal's encoding, {encoding}.",
-                "Set a UTF-8 locale, such as LC_ALL=C.UTF-8, then run this again.",
-            )
-            raise SystemExit(UsageError.exit_code)
+        # What it cannot show is escaped, as on stderr. In the C locale it is not "strict", and fails all the same.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    app(prog_name="poolform")
 
 
 if __name__ == "__main__":
