@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import stat
@@ -137,6 +138,7 @@ def test_drift_says_what_was_changed_by_hand(run, home, cloud):
 
 def test_a_reviewed_plan_is_applied_or_refused(run, tmp_path):
     run("work-pool", "create", "p", "--type", "mortal")
+    (tmp_path / "p.plan").touch(0o644)  # such as an older one
     saved = run("work-pool", "plan", "p", "--out", "p.plan")
     assert saved.code == 4
     assert stat.S_IMODE((tmp_path / "p.plan").stat().st_mode) == 0o600
@@ -152,6 +154,28 @@ def test_a_reviewed_plan_is_applied_or_refused(run, tmp_path):
     for path, said in (("x", "x is not a plan of Poolform's"), ("none", "There is no plan file none.")):
         refused = run("work-pool", "provision-infra", "q", "--plan", path, "--yes")
         assert (refused.code, said in refused.err) == (2, True)
+
+
+def test_a_damaged_plan_is_refused_whatever_is_wrong_with_it(run, tmp_path):
+    run("work-pool", "create", "p", "--type", "mortal")
+    assert run("work-pool", "plan", "p", "--out", "p.plan").code == 4
+    whole = (tmp_path / "p.plan").read_bytes()
+    archive = gzip.decompress(whole)
+    renamed = archive.replace(b'"main.tf"', b'"../n.tf"')
+    assert renamed != archive
+    unreadable = gzip.compress(archive.replace(b'{"format"', b'\xff"format"'))
+    half, flipped = whole[: len(whole) // 2], whole[:400] + bytes([whole[400] ^ 1]) + whole[401:]
+    for wrong in (
+        half,
+        flipped,
+        unreadable,
+        gzip.compress(renamed),
+        gzip.compress(archive.replace(b'"recorded', b'"r')),
+    ):
+        (tmp_path / "wrong.plan").write_bytes(wrong)
+        refused = run("work-pool", "provision-infra", "p", "--plan", "wrong.plan", "--yes")
+        assert (refused.code, refused.err.startswith("Error: wrong.plan ")) == (2, True), refused.err
+    assert run("work-pool", "provision-infra", "p", "--plan", "p.plan", "--yes").code == 0
 
 
 def test_a_plan_that_grows_stale_while_it_is_shown_is_refused(run, tmp_path, cloud):
