@@ -43,16 +43,24 @@ class Users:
     def __init__(self, claims: Path = _CLAIMS) -> None:
         self._claims = claims
 
-    def take(self, key: str) -> int:
-        """Return an id that no job has; `key` decides which is tried first. Raises NoCapacity."""
+    def take(self, scratch: Path) -> int:
+        """Return an id that no job has, for the job with this folder, whose name says which is tried first.
+
+        Raises NoCapacity.
+        """
         self._claims.mkdir(mode=0o755, parents=True, exist_ok=True)
-        first = zlib.crc32(key.encode())
+        first = zlib.crc32(scratch.name.encode())
         for number in range(len(USERS)):
             user = USERS[(first + number) % len(USERS)]
             with contextlib.suppress(FileExistsError):
-                (self._claims / str(user)).mkdir()
+                (self._claims / str(user)).symlink_to(scratch)
                 return user
         raise NoCapacity("every user that jobs may have is taken")
+
+    def taken_for(self, scratch: Path) -> list[int]:
+        """Return the ids that were taken for the job with this folder: one, or more if workers died at it."""
+        claims = self._claims.iterdir() if self._claims.is_dir() else ()
+        return sorted(int(claim.name) for claim in claims if claim.is_symlink() and claim.readlink() == scratch)
 
     def give_back(self, user: int) -> None:
         """End whatever still runs as this user, wherever it hid, and let others have the id."""
@@ -60,7 +68,7 @@ class Users:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
         with contextlib.suppress(FileNotFoundError):
-            (self._claims / str(user)).rmdir()
+            (self._claims / str(user)).unlink()
 
 
 def confined(command: Sequence[str], limits: Limits, user: int | None, key: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from poolform.core.runs.launchers import Launcher, LaunchRefused, NoCapacity, Notifies
 from poolform.provisioners.managed import runtime
-from poolform.provisioners.managed.confinement import USERS, Limits, Users, confined
+from poolform.provisioners.managed.confinement import Limits, Users, confined
 from poolform.provisioners.managed.environments import Environments
+from poolform.provisioners.managed.scratch import Scratches
 from poolform.provisioners.managed.uv import HostBuilder
 from poolform.provisioners.process.launcher import GRACE
 from poolform.provisioners.process.strings import STRING_LIMIT
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 _INHERITED = ("LANG", "LC_", "TZ")
 _PATH = "/usr/local/bin:/usr/bin:/bin"
+_TIDY_EVERY = 60.0
+"""Seconds between two looks for what dead workers left, at least."""
 
 
 def managed_processes(folder: Path, *, keep: float, grace: float = GRACE) -> ManagedProcesses:
@@ -47,13 +51,14 @@ class ManagedProcesses(Launcher):
 
     def __init__(self, folder: Path, *, keep: float, grace: float = GRACE, users: Users | None = None) -> None:
         self._folder = folder
-        self._scratches = folder / "scratch"
         self._users = users or (Users() if os.geteuid() == 0 else None)
+        self._scratches = Scratches(folder / "scratch", self._users)
         builder = HostBuilder(for_others=self._users is not None)
         self._environments = Environments(folder / "environments", builder, keep=keep)
         self._inner = process_launcher(
-            folder / "jobs", grace=grace, inherited=_clean_environment, scratch=self._scratch_of
+            folder / "jobs", grace=grace, inherited=_clean_environment, scratch=self._scratches.of
         )
+        self._tidied_at = 0.0
 
     @property
     def descriptor(self) -> int | None:
@@ -87,13 +92,16 @@ class ManagedProcesses(Launcher):
             raise
 
     def _environment_of(self, job: Job, environment: Path) -> dict[str, str]:
-        scratch = str(self._scratch_of(job.key))
+        scratch = str(self._scratches.of(job.key))
         ours = {"PATH": f"{environment / 'bin'}:{_PATH}", "VIRTUAL_ENV": str(environment)}
         return {**ours, "HOME": scratch, "TMPDIR": scratch, **job.env, **time_limit(job)}
 
     def find(self, key: str) -> str | None:
-        """Look whether the job was started."""
-        return self._inner.find(key)
+        """Look whether the job was started. If not, a worker may have died at it, and left more than this one job."""
+        found = self._inner.find(key)
+        if found is None:
+            self._tidy()
+        return found
 
     def poll(self, handles: Sequence[str]) -> Mapping[str, JobStatus]:
         """Ask the process launcher."""
@@ -111,53 +119,44 @@ class ManagedProcesses(Launcher):
         """End what is left of the job, whatever group it is in, and delete its folders."""
         self._inner.remove(handle)
         self._clear(handle)
+        if time.monotonic() - self._tidied_at > _TIDY_EVERY:
+            self._tidy()
 
     def remove_all(self) -> None:
         """Stop all jobs, and delete everything that the pool keeps."""
         self._inner.remove_all()
-        for scratch in self._scratches.glob("[!.]*"):
-            self._clear(scratch.name)
+        for key in self._scratches.jobs():
+            self._clear(key)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def close(self) -> None:
         """Let go of the jobs, which go on."""
         self._inner.close()
 
-    def _scratch_of(self, key: str) -> Path:
-        return self._scratches / key
-
     def _prepare(self, key: str) -> int | None:
         """Make the folder that the job may write to, and return the user that it belongs to: the job's, if any."""
-        for folder in (self._folder, self._scratches):
+        for folder in (self._folder, self._scratches.folder):
             self._make(folder)
         (self._folder / "jobs").mkdir(mode=0o700, exist_ok=True)
-        scratch = self._scratch_of(key)
-        if scratch.is_dir():
-            return None if self._users is None else scratch.stat().st_uid
-        if self._users is None:
-            scratch.mkdir(mode=0o700)
-            return None
-        user = self._users.take(key)
-        new = scratch.with_name(f".new-{key}-{os.getpid()}")
-        new.mkdir(mode=0o700, exist_ok=True)
-        os.chown(new, user, user)
-        try:
-            new.rename(scratch)
-        except OSError:  # another worker was faster, with another user
-            new.rmdir()
-            self._users.give_back(user)
-            return scratch.stat().st_uid
-        return user
+        return self._scratches.make(key)
 
     def _clear(self, key: str) -> None:
         """Delete what a job could write to, end whatever still runs as its user, and let its environment go."""
-        scratch = self._scratch_of(key)
-        if scratch.is_dir():
-            user = scratch.stat().st_uid
-            shutil.rmtree(scratch, ignore_errors=True)
-            if self._users is not None and user in USERS:
-                self._users.give_back(user)
+        self._scratches.clear(key)
         self._environments.leave(key)
+
+    def _tidy(self) -> None:
+        """Clear away what workers made that died before they started a job: its run may have been cancelled since."""
+        self._tidied_at = time.monotonic()
+
+        def is_started(key: str) -> bool:
+            return self._inner.find(key) is not None or self._inner.may_be_starting(key)
+
+        def forget(key: str) -> None:
+            self._inner.remove(key)
+            self._environments.leave(key)
+
+        self._scratches.sweep(is_started, forget)
 
     def _make(self, folder: Path) -> None:
         """Make a folder that jobs can go through and not look into."""

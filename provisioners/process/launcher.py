@@ -94,6 +94,11 @@ class ProcessLauncher(Launcher):
         """Look whether a wrapper has claimed the job. One that is still on its way finds it claimed, or is the one."""
         return key if self._started(self._job(key)) else None
 
+    def may_be_starting(self, key: str) -> bool:
+        """Say whether a wrapper may be on its way of which `find` cannot know yet."""
+        folder = self._job(key)
+        return folder.exists and folder.may_be_starting
+
     def poll(self, handles: Sequence[str]) -> Mapping[str, JobStatus]:
         """Look into the folders; kill what was cancelled and had its time."""
         found = {}

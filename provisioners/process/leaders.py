@@ -33,6 +33,11 @@ class Leader:
         pid, _, started = record.strip().partition(" ")
         return cls(int(pid), " ".join(started.split()))
 
+    @classmethod
+    def own(cls) -> Leader:
+        """Return this very process."""
+        return cls(os.getpid(), _born(os.getpid()) or "")
+
     @property
     def is_alive(self) -> bool:
         """Whether this very process is running; one that has ended and that nobody has waited for is not."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -145,10 +146,67 @@ def test_deprovisioning_leaves_no_folder(launcher, folder):
 def test_without_a_user_of_its_own_a_job_is_the_dispatcher_s(folder, index):
     """As where the worker is not root."""
     launcher = ManagedProcesses(folder, keep=1.0)
-    launcher._users = None
+    launcher._users = launcher._scratches.users = None
     assert end(launcher, launcher.launch(job("import os; print(os.geteuid())"))) == (0, str(os.geteuid()))
     launcher.remove_all()
     launcher.close()
+
+
+DYING = """
+import os, signal, sys
+from pathlib import Path
+from poolform.core.runs.launchers import Job
+from poolform.provisioners.managed.confinement import Users
+from poolform.provisioners.managed.processes import ManagedProcesses
+
+def die(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+folder, claims, where = sys.argv[1:]
+users = Users(Path(claims)) if os.geteuid() == 0 else None
+launcher = ManagedProcesses(Path(folder), keep=1.0, users=users)
+if where == "making":  # after the user was taken, before the folder is there
+    Path.rename = lambda self, target, rename=Path.rename: die() if self.name == ".new-dead.1" else rename(self, target)
+else:  # after the folder was made, before the job's wrapper is started
+    launcher._inner.launch = die
+launcher.launch(Job("dead.1", "trial", ("true",), {}))
+"""
+
+
+@pytest.mark.parametrize("where", ["making", "launching"])
+@pytest.mark.parametrize("then", ["cancelled", "launched", "disconnected"])
+def test_a_worker_killed_before_its_job_was_started_leaves_no_folder_and_no_user(folder, index, tmp_path, where, then):
+    claims = tmp_path / "claims"
+    killed = [sys.executable, "-c", DYING, str(folder), str(claims), where]
+    assert subprocess.run(killed, check=False).returncode == -9
+    made = [path.name for path in (folder / "scratch").iterdir() if "dead.1" in path.name]
+    assert len(made) == 2, made
+    assert len(list(claims.glob("*"))) == (os.geteuid() == 0)
+    users = Users(claims) if os.geteuid() == 0 else None
+    launcher = ManagedProcesses(folder, keep=1.0, users=users)
+    assert launcher.find("dead.1") is None  # as whoever takes the run over asks; if it is cancelled, that is all
+    if then == "launched":
+        assert end(launcher, launcher.launch(job(key="dead.1"))) == (0, "")
+        launcher.remove("dead.1")
+    if then == "disconnected":
+        subprocess.run(killed, check=False)
+        launcher.remove_all()
+        assert not folder.exists()
+    else:
+        assert [path for path in folder.rglob("*") if "dead.1" in path.name] == []
+    assert list(claims.glob("*")) == []
+    launcher.close()
+
+
+def test_a_job_whose_worker_died_after_it_was_started_is_not_swept_away(launcher, folder):
+    handle = launcher.launch(job("import time; print('on', flush=True); time.sleep(0.5); open('file', 'w')"))
+    began(launcher, handle)
+    note = folder / "scratch" / f".of-{handle}"
+    note.unlink()
+    note.symlink_to("4194399 never")  # a process that is not there
+    assert launcher.find("another.1") is None
+    assert end(launcher, handle)[0] == 0
+    assert (folder / "scratch" / handle / "file").exists()
 
 
 def test_a_command_without_limits_is_left_as_it_is():
@@ -218,12 +276,15 @@ class TestUsers:
         assert "hush-4711" not in said
 
     def test_ids_are_given_back(self, tmp_path):
-        users = Users(tmp_path)
-        one, other = users.take("same"), users.take("same")
+        users = Users(tmp_path / "claims")
+        same = tmp_path / "same"
+        one, other = users.take(same), users.take(same)
         assert one != other
+        assert set(users.taken_for(same)) == {one, other}
         users.give_back(one)
         users.give_back(one)  # twice is fine
-        assert users.take("same") == one
+        assert users.taken_for(same) == [other]
+        assert users.take(same) == one
 
     def test_a_python_that_only_root_can_run_is_not_taken(self, tmp_path, monkeypatch):
         """No job could run it; and a search of the PATH must not find another version instead."""
