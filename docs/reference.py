@@ -38,7 +38,7 @@ _API = {
         *("Credential", "Orphan"),
     ),
     "What a pool type may be able to do": (
-        *("MintsCredentials", "ChecksCredentials", "Disconnects", "Migrates", "FindsOrphans", "Suggests"),
+        *("MintsCredentials", "ChecksCredentials", "Disconnects", "Moves", "Migrates", "FindsOrphans", "Suggests"),
     ),
     "Launchers": (
         *("Launcher", "Job", "JobStatus", "LogPage", "LogLine", "Prepares", "Notifies", "StartsRuntime"),

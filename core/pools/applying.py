@@ -12,7 +12,7 @@ from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from poolform.core.errors import Interrupted, PoolformError, StalePlan, StoreError
-from poolform.core.pools import connecting
+from poolform.core.pools import connecting, moving
 from poolform.core.pools.lock import pool_lock, whoami
 from poolform.core.pools.workspaces import pool_workspace
 from poolform.core.store import history, runs
@@ -134,6 +134,8 @@ def _promote_record(context: Context, proposal: Proposal) -> WorkPool:
                     f"The pool {drafted.name} was changed by somebody after this plan was made.",
                     hint="Run this again to see a new plan; nothing was changed.",
                 )
+            if proposal.is_move:
+                moving.require_idle(tx, current)
             names = ("variables", "revision", "contract", "plugin", "plugin_version", "base_job_template", "backend")
             values |= {name: getattr(drafted, name) for name in names}
             pool = store_pools.update(tx, drafted.id, **values)

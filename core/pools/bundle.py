@@ -19,7 +19,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from poolform.core.errors import NotReady, PoolformError, StalePlan, UsageError
-from poolform.core.pools import credentials
+from poolform.core.pools import credentials, moving
 from poolform.core.pools.catalogue import reason
 from poolform.core.pools.contract import Identity
 from poolform.core.pools.planning import in_workspace, require_account, require_state, review
@@ -143,6 +143,7 @@ def read_bundle(context: Context, path: Path, pool: WorkPool) -> Iterator[Propos
             identity=bundle.identity,
             reviews=review(context, pool, plan),
             credential=credentials.to_come(context, planned, registered, variables),
+            effects=moving.to_leave(context, pool, registered, variables),
             nouns=registered.pool_type.nouns,
         )
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from poolform.core.errors import NotFound, PluginError
-from poolform.core.pools import credentials
+from poolform.core.pools import credentials, moving
 from poolform.core.pools.contract import ChecksCredentials, Disconnects, MintsCredentials
 from poolform.core.pools.records import connection_of, credential_of
 from poolform.core.pools.revisions import stored_variables
@@ -39,6 +39,7 @@ def connect(context: Context, proposal: Proposal, pool: WorkPool, outputs: Mappi
     pool_type = registered.pool_type
     with registered.acting("connect"):
         connection = _connection(registered, proposal.variables, outputs)
+    moving.leave(context, pool, registered, proposal.variables)  # before its record forgets where that is
     # Stored at once: if we die while minting, `disconnect` still knows where to look.
     with context.store.write() as tx:
         pool = store_pools.update(tx, pool.id, connection=asdict(connection))

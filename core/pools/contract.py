@@ -258,6 +258,18 @@ class Disconnects(Protocol):
 
 
 @runtime_checkable
+class Moves(Disconnects, Protocol):
+    """A pool type whose variables say where jobs keep what they have, so that a pool can come to be elsewhere.
+
+    It does so only while no run is in progress; `disconnect` is called with the connection to the old place, after the
+    apply.
+    """
+
+    def leaves(self, connection: Connection, variables: Any) -> str | None:
+        """Say what is removed where a pool is connected now, if these variables have it elsewhere: "Remove the …"."""
+
+
+@runtime_checkable
 class Migrates(Protocol):
     """A pool type whose variables changed shape between revisions."""
 

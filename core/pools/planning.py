@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from poolform.core.errors import Interrupted, NotReady, PluginError
-from poolform.core.pools import credentials, preflight
+from poolform.core.pools import credentials, moving, preflight
 from poolform.core.pools.contract import FindsOrphans, Identity, Review
 from poolform.core.pools.lock import require_unlocked
 from poolform.core.pools.proposal import Proposal, Sentence
@@ -101,6 +101,7 @@ def _proposed(
     with registered.acting("preflight"):
         findings = preflight.require_permissions(pool_type.preflight(variables, module.resource_types))
 
+    leaving = moving.to_leave(context, pool, registered, variables)
     plan = NOTHING
     if binary is not None:
         plan = _plan(context, pool, binary, module, workspace, registered=registered, variables=variables)
@@ -119,6 +120,7 @@ def _proposed(
         findings=findings,
         reviews=review(context, pool, plan),
         credential=credentials.to_come(context, pool, registered, variables),
+        effects=leaving,
         nouns=pool_type.nouns,
     )
 

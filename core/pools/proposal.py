@@ -43,7 +43,7 @@ class Proposal:
     `binary` is the Terraform that planned it; None for a pool without resources, which needs none.
     `upgraded_from` is the record's revision where the one that will be stored is another.
     `credential` are sentences on the credentials that come after the apply, or go before a destroy;
-    `effects` what a destroy does to runs and deployments.
+    `effects` what a destroy does to runs and deployments, or what is removed where the pool has been until now.
     """
 
     purpose: Purpose
@@ -69,7 +69,12 @@ class Proposal:
         changes = plan_sentences(self.plan, self.nouns)
         if self.purpose == "deprovision":
             return (*self.effects, *self.credential, *changes)
-        return (*changes, *self.credential)
+        return (*changes, *self.credential, *self.effects)
+
+    @property
+    def is_move(self) -> bool:
+        """Whether the pool leaves the place where it has been until now."""
+        return self.purpose != "deprovision" and bool(self.effects)
 
     @property
     def revisions(self) -> str:

@@ -110,6 +110,11 @@ class Managed(PoolType):
             how = "processes of this user"
         return Finding("isolation", "allowed", f"Jobs are {how}.")
 
+    def leaves(self, connection: Connection, variables: ManagedVariables) -> str | None:
+        """Name the folder that a pool with another one leaves."""
+        folder = Path(connection.settings["folder"])
+        return None if folder.parent == Path(variables.folder) else f"Remove the folder {folder}, which its jobs used"
+
     def disconnect(self, connection: Connection, credential: Credential | None) -> None:
         """Stop all jobs and remove the pool's folder."""
         launcher = self.launcher(connection, credential)

@@ -114,6 +114,11 @@ class Process(PoolType):
             )
         return Finding("folder", "allowed", f"{folder} can be written to.")
 
+    def leaves(self, connection: Connection, variables: ProcessVariables) -> str | None:
+        """Name the folder that a pool with another one leaves."""
+        folder = Path(connection.settings["folder"])
+        return None if folder.parent == Path(variables.folder) else f"Remove the folder {folder}, which its jobs used"
+
     def disconnect(self, connection: Connection, credential: Credential | None) -> None:
         """Stop all jobs and remove the pool's folder."""
         launcher = self.launcher(connection, credential)
