@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from poolform.core.pools.planning import Context
     from poolform.core.pools.proposal import Proposal
+    from poolform.core.store.database import Transaction
     from poolform.core.store.pools import WorkPool
     from poolform.core.terraform.workspace import Workspace
 
@@ -44,8 +45,8 @@ def carry_out(context: Context, proposal: Proposal) -> WorkPool:
     pool = proposal.pool
     destroys = proposal.purpose == "deprovision"
     with pool_lock(context.settings, context.store, pool.id, pool.name, _DOING[proposal.purpose]) as lock:
-        pool = _promote_record(context, proposal)
-        with _recorded(context, pool, proposal):
+        pool, entry_id = _promote_record(context, proposal)
+        with _recorded(context, pool, proposal, entry_id):
             workspace = _promote_workspace(context, proposal)
             terraform = None
             if proposal.binary is not None:
@@ -112,8 +113,11 @@ def _take_down(
         )
 
 
-def _promote_record(context: Context, proposal: Proposal) -> WorkPool:
-    """Store the record as it is about to be; refuse when it is not the one that the plan was made for any more."""
+def _promote_record(context: Context, proposal: Proposal) -> tuple[WorkPool, str]:
+    """Store the record as it is about to be; refuse when it is not the one that the plan was made for any more.
+
+    Return it, and the id of its entry in the history: of what is killed from here on, that it began is remembered.
+    """
     drafted = proposal.pool
     values: dict[str, Any] = {
         "state": "deprovisioning" if proposal.purpose == "deprovision" else "provisioning",
@@ -143,7 +147,8 @@ def _promote_record(context: Context, proposal: Proposal) -> WorkPool:
             lock_file = proposal.workspace.read(LOCK_FILE)
             digest = proposal.module.digest
             store_pools.save_module(tx, pool.id, proposal.module.files, lock_file=lock_file, digest=digest)
-    return pool
+        entry_id = _begin(tx, pool, proposal)
+    return pool, entry_id
 
 
 @contextmanager
@@ -172,7 +177,7 @@ def _promote_workspace(context: Context, proposal: Proposal) -> Workspace:
 
 
 @contextmanager
-def _recorded(context: Context, pool: WorkPool, proposal: Proposal) -> Iterator[None]:
+def _recorded(context: Context, pool: WorkPool, proposal: Proposal, entry_id: str) -> Iterator[None]:
     """Write into the pool's record and its history how this ended, also when it did not end well."""
     try:
         yield
@@ -181,8 +186,10 @@ def _recorded(context: Context, pool: WorkPool, proposal: Proposal) -> Iterator[
         error = exc.message if isinstance(exc, PoolformError) else f"{type(exc).__name__}: {exc}"
         if isinstance(exc, KeyboardInterrupt | Interrupted):
             error = f"{_DOING[proposal.purpose]} was interrupted."
-        with suppress(StoreError):  # it may be what failed, and then that is what is told
-            _remember(context, pool, proposal, error)
+        # The store may be what failed, and then that is what is told.
+        with suppress(StoreError), context.store.write() as tx:
+            store_pools.update(tx, pool.id, error=error)
+            history.end(tx, entry_id, outcome="failed", error=error)
         if isinstance(exc, KeyboardInterrupt | Interrupted):
             raise Interrupted(
                 f"Interrupted: the pool {pool.name} is {_half(proposal)}.", hint=_go_on(pool, proposal)
@@ -191,29 +198,29 @@ def _recorded(context: Context, pool: WorkPool, proposal: Proposal) -> Iterator[
             exc.hint = f"{exc.hint} Then go on: " if exc.hint else "Put that right, then go on: "
             exc.hint += _command(pool, proposal)
         raise
-    _remember(context, pool, proposal, None)
-
-
-def _remember(context: Context, pool: WorkPool, proposal: Proposal, error: str | None) -> None:
     with context.store.write() as tx:
-        if error is not None:
-            store_pools.update(tx, pool.id, error=error)
-        history.add(
-            tx,
-            pool_id=pool.id,
-            pool_name=pool.name,
-            who=f"{whoami()}{f' as {proposal.identity.principal}' if proposal.identity else ''}",
-            action=_DOING[proposal.purpose],
-            outcome="failed" if error else "done",
-            summary={
-                "plan": proposal.plan.summary() + (f", {proposal.revisions}" if proposal.revisions else ""),
-                "changes": [sentence.text for sentence in proposal.sentences],
-                "plugin": proposal.registered.plugin.label if proposal.registered else None,
-                "engine": proposal.binary.title if proposal.binary else None,
-            },
-            plan_digest=proposal.plan.digest or None,
-            error=error,
-        )
+        history.end(tx, entry_id, outcome="done")
+
+
+def _begin(tx: Transaction, pool: WorkPool, proposal: Proposal) -> str:
+    """Remember that this began, and of what was killed earlier that it was; return the entry's id."""
+    history.end_killed(tx, pool.id)
+    entry = history.add(
+        tx,
+        pool_id=pool.id,
+        pool_name=pool.name,
+        who=f"{whoami()}{f' as {proposal.identity.principal}' if proposal.identity else ''}",
+        action=_DOING[proposal.purpose],
+        outcome=history.BEGUN,
+        summary={
+            "plan": proposal.plan.summary() + (f", {proposal.revisions}" if proposal.revisions else ""),
+            "changes": [sentence.text for sentence in proposal.sentences],
+            "plugin": proposal.registered.plugin.label if proposal.registered else None,
+            "engine": proposal.binary.title if proposal.binary else None,
+        },
+        plan_digest=proposal.plan.digest or None,
+    )
+    return entry.id
 
 
 def _half(proposal: Proposal) -> str:

@@ -32,6 +32,9 @@ class HistoryEntry(Record):
     error: str | None
 
 
+BEGUN = "begun"
+"""The outcome of what goes on, and of what was killed until the next change of the pool finds that out."""
+
 _INSERT = insert("pool_history", (field.name for field in fields(HistoryEntry)))
 
 
@@ -53,6 +56,23 @@ def add(
     )
     tx.execute(_INSERT, encode(HistoryEntry, asdict(entry)))
     return entry
+
+
+def end(tx: Transaction, entry_id: str, *, outcome: str, error: str | None = None) -> None:
+    """Say how something ended that was remembered when it began."""
+    tx.execute(
+        "UPDATE pool_history SET outcome = :outcome, error = :error WHERE id = :id",
+        {"id": entry_id, "outcome": outcome, "error": error},
+    )
+
+
+def end_killed(tx: Transaction, pool_id: str) -> None:
+    """Say of what began and never said how it ended that it was killed. Only for whoever holds the pool's lock."""
+    tx.execute(
+        "UPDATE pool_history SET outcome = 'failed', error = action || ' was killed before it ended.'"
+        " WHERE pool_id = :pool AND outcome = :begun",
+        {"pool": pool_id, "begun": BEGUN},
+    )
 
 
 def of_pool(tx: Transaction, pool_name: str, *, limit: int = 100) -> list[HistoryEntry]:

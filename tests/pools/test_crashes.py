@@ -100,7 +100,13 @@ def test_a_second_person_is_told_who_is_at_it(run, home):
     second = run("work-pool", "provision-infra", "p", "--yes")
     assert second.code == 1
     assert "The pool p is being changed just now: provision-infra by " in second.err
+    (begun,) = run("work-pool", "history", "p", "-o", "json").json
+    assert (begun["outcome"], begun["summary"]["plan"], begun["error"]) == ("begun", "3 to create", None)
     assert again(run, "work-pool", "provision-infra", "p", "--yes").code == 0
+    done, killed = run("work-pool", "history", "p", "-o", "json").json
+    assert (done["outcome"], killed["outcome"]) == ("done", "failed")
+    assert {**killed, "outcome": "begun", "error": None} == begun
+    assert killed["error"] == "provision-infra was killed before it ended."
 
 
 @pytest.mark.slow
