@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from poolform.core.errors import InvalidValues, UsageError, in_words, nearest
 from poolform.core.pools.contract import Suggests
+from poolform.core.runs.positions import no_yaml
 from poolform.core.terraform import hcl
 
 if TYPE_CHECKING:
@@ -177,16 +178,16 @@ def _from_json(path: Path, text: str) -> dict[str, Given]:
         values = json.loads(text)
     except json.JSONDecodeError as exc:
         raise UsageError(f"{path} line {exc.lineno}: this is not JSON: {exc.msg[:1].lower()}{exc.msg[1:]}.") from exc
+    except (ValueError, RecursionError) as exc:
+        raise no_yaml(str(path), exc) from exc
     return _given(path, text, values)
 
 
 def _from_yaml(path: Path, text: str) -> dict[str, Given]:
     try:
         values = yaml.safe_load(text)
-    except yaml.YAMLError as exc:
-        mark = getattr(exc, "problem_mark", None)
-        line = f" line {mark.line + 1}" if mark else ""
-        raise UsageError(f"{path}{line}: {getattr(exc, 'problem', None) or 'this is not YAML'}.") from exc
+    except (yaml.YAMLError, ValueError, RecursionError) as exc:
+        raise no_yaml(str(path), exc) from exc
     return _given(path, text, {} if values is None else values)
 
 
@@ -213,7 +214,7 @@ def _lines(text: str) -> dict[str, int]:
 def _from_toml(path: Path, text: str) -> dict[str, Given]:
     try:
         values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as exc:
+    except (ValueError, RecursionError) as exc:
         raise UsageError(f"{path}: {exc}.") from exc
     return {name: Given(value, f"{path}{_toml_line(text, name)}") for name, value in values.items()}
 

@@ -69,6 +69,8 @@ def zone_of(name: str) -> ZoneInfo:
     """Return a time zone. Raises UsageError with the nearest names."""
     from zoneinfo import ZoneInfo, available_timezones
 
+    if not isinstance(name, str):
+        raise UsageError(f"A time zone is a name such as Europe/Berlin, not {name!r}.")
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):  # not there; not a name; a folder of them

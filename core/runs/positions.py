@@ -24,22 +24,31 @@ _ENVIRONMENT = re.compile(r"\$(\w+)")
 
 def parse(file: Path, text: str) -> tuple[Any, Lines, list[tuple[int, str]]]:
     """Return the data, the line of each part, and keys that are there twice."""
-    loader = yaml.SafeLoader(text)
     try:
-        node = loader.get_single_node()
-        found = list(_repeated(node))
-        data = loader.construct_document(node) if node is not None else {}
-    except yaml.YAMLError as exc:
-        mark = getattr(exc, "problem_mark", None)
-        place = f" line {mark.line + 1}" if mark else ""
-        raise UsageError(f"{file.name}{place}: {getattr(exc, 'problem', None) or 'this is not YAML'}.") from exc
-    finally:
-        loader.dispose()
+        loader = yaml.SafeLoader(text)
+        try:
+            node = loader.get_single_node()
+            found = list(_repeated(node))
+            data = loader.construct_document(node) if node is not None else {}
+        finally:
+            loader.dispose()
+    except (yaml.YAMLError, ValueError, RecursionError) as exc:
+        raise no_yaml(file.name, exc) from exc
     if not isinstance(data, dict):
         raise UsageError(f"{file.name} line 1: a project file is a mapping, with work_pools and deployments.")
     lines: Lines = {(): 1}
     _note(node, (), lines)
     return data, lines, found
+
+
+def no_yaml(name: str, exc: Exception) -> UsageError:
+    """Return what is wrong with a file that YAML's reader, its makers of dates and numbers, or its depth ended at."""
+    mark = getattr(exc, "problem_mark", None)
+    place = f" line {mark.line + 1}" if mark else ""
+    if isinstance(exc, RecursionError):
+        return UsageError(f"{name}: it is nested too deeply, or refers to itself.")
+    said = exc if isinstance(exc, ValueError) and not isinstance(exc, yaml.YAMLError) else getattr(exc, "problem", None)
+    return UsageError(f"{name}{place}: {said or 'this is not YAML'}.")
 
 
 def filled_in(
@@ -77,6 +86,8 @@ def _repeated(node: Any) -> Iterator[tuple[int, str]]:
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue  # a list or a mapping, which cannot be a key; constructing says so
             if key.value in seen and key.value != "<<":
                 line = key.start_mark.line + 1
                 yield line, f"line {line}: {key.value}: it is there twice."

@@ -125,6 +125,8 @@ class Entry(BaseModel):
     @field_validator("schedules", mode="before")
     @classmethod
     def _read(cls, given: Any) -> tuple[Schedule, ...]:
+        if not isinstance(given, list | tuple | None):
+            raise ValueError(f"{given!r} is no list of schedules")  # noqa: TRY004 - for pydantic
         return tuple(read for one in given or () if (read := _schedule(one)) is not None)
 
     @field_validator("pull")
@@ -224,13 +226,20 @@ def pulled(steps: Any) -> tuple[Code | None, Path | None]:
     """Return what Prefect's pull steps amount to: a repository, or a folder, or neither. Raises ValueError."""
     repository: Code | None = None
     folder: Path | None = None
-    for step in [steps] if isinstance(steps, dict) else steps or ():
+    steps = [steps] if isinstance(steps, dict) else steps or ()
+    if not isinstance(steps, list | tuple):
+        raise ValueError(f"{steps!r} is no list of steps")  # noqa: TRY004 - for pydantic
+    for step in steps:
         (name, given), *more = step.items() if isinstance(step, dict) and step else (("", None),)
         given = given or {}
+        if not isinstance(given, dict):
+            raise ValueError(f"the step {name} takes keys and values, not {given!r}")  # noqa: TRY004
         if name == _CLONE and not more:
             known = {"repository", "branch", "commit_sha", "include_submodules", "credentials", "id", "requires"}
             if unknown := sorted(set(given) - known):
                 raise ValueError(f"git_clone with {unknown[0]} is not supported; credentials is the name of a block")
+            if not given.get("repository"):
+                raise ValueError("git_clone without repository")
             repository = Code(
                 url=given["repository"],
                 branch=given.get("branch"),
@@ -279,7 +288,8 @@ def _tidied(data: Any, lines: Lines) -> tuple[Any, Lines]:
                 continue
             if "schedule" in entry:
                 tidied = {key: value for key, value in entry.items() if key != "schedule"}
-                tidied["schedules"] = [*(entry.get("schedules") or ()), entry["schedule"] or {}]
+                among = entry.get("schedules") or []
+                tidied["schedules"] = [*among, entry["schedule"] or {}] if isinstance(among, list) else among
         for where, line in lines.items():
             if where[:2] == ("deployments", index):
                 moved[("deployments", len(entries), *where[2:])] = line

@@ -18,6 +18,7 @@ _IN_UTC = re.compile(r"(\d{8}T\d{6})Z")
 _TZID = re.compile(r";TZID=([^:;]+)")
 _FREQ = re.compile(r"FREQ=([A-Z]+)")
 _INTERVAL = re.compile(r"INTERVAL=(\d+)")
+_LONGEST_INTERVAL = 1_000_000
 _STEPS = {
     "SECONDLY": timedelta(seconds=1),
     "MINUTELY": timedelta(minutes=1),
@@ -103,6 +104,9 @@ def _rule(text: str, zone: ZoneInfo, origin: datetime) -> Any:
     rest = _IN_UTC.sub(lambda match: _wall_of(match[0], zone).strftime(_BASIC), rest)
     if not _FREQ.search(upper) and "RDATE" not in upper:
         raise UsageError(f"The rule {text!r} has no FREQ.", hint="Such as FREQ=WEEKLY;BYDAY=MO,FR;BYHOUR=9;BYMINUTE=0")
+    # dateutil divides by it, and counts in machine words.
+    if any(not 1 <= int(every) <= _LONGEST_INTERVAL for every in _INTERVAL.findall(upper)):
+        raise UsageError(f"The rule {text!r} has an INTERVAL that is not between 1 and {_LONGEST_INTERVAL:,}.")
     try:
         return rrulestr(rest, dtstart=start)
     except (ValueError, KeyError, AttributeError, TypeError) as exc:  # dateutil raises each of them for bad text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,8 +11,6 @@ from poolform.core.errors import UsageError, nearest
 from poolform.core.runs.moments import instant, next_after, zone_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from poolform.core.runs.launchers import Json
 
 Kind = Literal["cron", "interval", "rrule"]
@@ -75,7 +74,7 @@ def Cron(  # noqa: N802 - the field's name for it, as in prefect.schedules
             "day_or: false is not supported: in cron, a day of the month and a day of the week are alternatives.",
             hint="Say it as a rule: FREQ=MONTHLY;BYDAY=FR;BYMONTHDAY=13;BYHOUR=9;BYMINUTE=0;BYSECOND=0",
         )
-    made = Schedule("cron", " ".join(cron.split()), timezone or "UTC", None, dict(parameters or {}), active, slug)
+    made = Schedule("cron", " ".join(cron.split()), timezone or "UTC", None, _parameters(parameters), active, slug)
     return _checked(made)
 
 
@@ -100,7 +99,7 @@ def Interval(  # noqa: N802
         raise UsageError(f"An interval is between 1 second and 10 years, not {seconds:g} seconds.")
     zone = timezone or "UTC"
     text = f"{seconds:.6f}".rstrip("0").rstrip(".")
-    return _checked(Schedule("interval", text, zone, _anchor(anchor_date, zone), dict(parameters or {}), active, slug))
+    return _checked(Schedule("interval", text, zone, _anchor(anchor_date, zone), _parameters(parameters), active, slug))
 
 
 def RRule(  # noqa: N802
@@ -123,7 +122,7 @@ def RRule(  # noqa: N802
 
     zone = timezone or timezone_of(rrule) or "UTC"
     lines = "\n".join(line.strip() for line in rrule.strip().splitlines())
-    return _checked(Schedule("rrule", lines, zone, _anchor(anchor_date, zone), dict(parameters or {}), active, slug))
+    return _checked(Schedule("rrule", lines, zone, _anchor(anchor_date, zone), _parameters(parameters), active, slug))
 
 
 def from_options(
@@ -194,6 +193,10 @@ def _several(given: Any) -> tuple[Any, ...]:
 
 def _checked(schedule: Schedule) -> Schedule:
     """Return a schedule that can be due, its macro spelt out. Raises UsageError."""
+    if not isinstance(schedule.slug, str | None):
+        raise UsageError(f"A schedule's slug is a text, not {schedule.slug!r}.")
+    if not isinstance(schedule.active, bool | None):
+        raise UsageError(f"A schedule is active or not: true or false, not {schedule.active!r}.")
     if schedule.kind == "cron":
         schedule = replace(schedule, expression=_MACROS.get(schedule.expression.lower(), schedule.expression))
     now = datetime.now(UTC).timestamp()
@@ -203,6 +206,12 @@ def _checked(schedule: Schedule) -> Schedule:
             hint="Without DTSTART, a rule counts from midnight of 2020-01-01." if schedule.kind == "rrule" else None,
         )
     return schedule
+
+
+def _parameters(given: Mapping[str, Any] | None) -> dict[str, Any]:
+    if given is not None and not isinstance(given, Mapping):
+        raise UsageError(f"The parameters of a schedule are names and values, not {given!r}.")
+    return dict(given or {})
 
 
 def _anchor(given: datetime | str | None, zone: str) -> float | None:

@@ -185,6 +185,12 @@ def test_the_latest_of_a_year_is_found_at_once(schedule):
     (lambda: RRule("FREQ=DAILY;COUNT=3"), "never due again"),
     (lambda: RRule("DTSTART:20269901T000000\nRRULE:FREQ=DAILY"), "20269901T000000 is no date and time"),
     (lambda: RRule("FREQ=DAILY;UNTIL=20200101T000000"), "never due again"),
+    (lambda: RRule("FREQ=DAILY;INTERVAL=0"), "INTERVAL that is not between 1 and 1,000,000"),
+    (lambda: RRule("FREQ=DAILY;INTERVAL=99999999999"), "INTERVAL that is not between 1 and 1,000,000"),
+    (lambda: Cron("0 0 * * *", timezone=5), "A time zone is a name such as Europe/Berlin, not 5."),
+    (lambda: Cron("0 0 * * *", parameters=["day"]), "names and values, not ['day']"),
+    (lambda: Cron("0 0 * * *", slug=5), "slug is a text, not 5"),
+    (lambda: Cron("0 0 * * *", active="no"), "true or false, not 'no'"),
 ])  # fmt: skip
 def test_what_makes_no_sense_gets_a_sentence(wrong, said):
     with pytest.raises(UsageError) as caught:
