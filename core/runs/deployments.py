@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from poolform.core.errors import InvalidValues, NotReady, UsageError
+from poolform.core.runs import durations, timetables
 from poolform.core.runs import parameters as flow_parameters
-from poolform.core.runs import timetables
 from poolform.core.runs.entrypoints import OPTIONS
 from poolform.core.runs.jobs import check_job_variables
 from poolform.core.store import deployments, queues, runs
@@ -172,16 +172,20 @@ def _check_name(name: str) -> None:
         )
 
 
+_MOST = {"retries": 1_000_000, "retry_delay_seconds": durations.LONGEST, "timeout_seconds": durations.LONGEST}
+"""What the options of a deployment may be at most."""
+
+
 def _check_options(options: Mapping[str, Json]) -> None:
     found = [f"{name}: there is no such option." for name in options if name not in OPTIONS]
-    found += [
-        f"{name}: {options[name]} is less than 0."
-        for name in ("retries", "retry_delay_seconds")
-        if (options.get(name) or 0) < 0
-    ]
-    timeout = options.get("timeout_seconds")
-    if timeout is not None and timeout <= 0:
-        found.append(f"timeout_seconds: {timeout} is not more than 0.")
+    for name, most in _MOST.items():
+        value = options.get(name)
+        if value is not None and value < 0:
+            found.append(f"{name}: {value} is less than 0.")
+        elif value is not None and not value <= most:  # NaN is not, either
+            found.append(f"{name}: {value} is not at most {most:,.0f}.")
+    if options.get("timeout_seconds") == 0:
+        found.append(f"timeout_seconds: {options['timeout_seconds']} is not more than 0.")
     if found:
         raise InvalidValues("The options of the deployment make no sense:", found)
 

@@ -7,6 +7,8 @@ import re
 from poolform.core.errors import UsageError
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+LONGEST = 36_525 * 86400.0
+"""Seconds in a hundred years: what is longer is a mistake, and may lead to a year that no calendar here has."""
 _FORM = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([smhdw])\s*", re.IGNORECASE)
 
 
@@ -17,4 +19,7 @@ def seconds(text: str, *, of: str) -> float:
         raise UsageError(
             f"{of} is {text!r}, which is no length of time.", hint="Write a number and s, m, h, d or w: 30d."
         )
-    return float(found[1]) * _UNITS[found[2].lower()]
+    length = float(found[1]) * _UNITS[found[2].lower()]
+    if length > LONGEST:
+        raise UsageError(f"{of} is {text!r}, which is more than a hundred years.")
+    return length

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from poolform.core.errors import UsageError
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _SCP = re.compile(r"[\w.-]+@[\w.-]+:(?!//).+")
+_SECRET = re.compile(r"(^|_)(key|secret|token|password|passphrase|credential|connection_string)s?$", re.IGNORECASE)
+"""Names of options that hold secrets, in fsspec's file systems: account_key, client_secret, sas_token, …"""
 _GIT = ("https", "http", "ssh", "git", "file")
 
 
@@ -90,11 +92,11 @@ class RemoteStorage(Source):
 
     def __post_init__(self) -> None:
         """Refuse what cannot be a place, or gives a secret away. Raises UsageError."""
-        parts = urlsplit(self.url)
+        parts = _split(self.url)
         if not parts.scheme or not (parts.netloc or parts.path.strip("/")):
             raise UsageError(f"{self.url!r} names no bucket.", hint="Write it as s3://BUCKET/FOLDER, gs://… or az://…")
         _check_no_password(self.url)
-        secret = sorted({"key", "secret", "token", "account_key", "sas_token", "connection_string"} & set(self.options))
+        secret = sorted(name for name in self.options if _SECRET.search(name))
         if secret:
             raise UsageError(
                 f"The options of {self.url} hold a secret: {', '.join(secret)}.",
@@ -185,8 +187,15 @@ def _repository_in(text: str) -> str | None:
     return folder.absolute().as_uri() if is_one else None
 
 
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError:  # its host begins with a bracket, and is no IPv6 address
+        raise UsageError(f"{url.partition('://')[0]}://…: that is not a URL: its host makes no sense.") from None
+
+
 def _check_git_url(url: str, *, with_credentials: bool) -> None:
-    parts = urlsplit(url)
+    parts = _split(url)
     if not _SCP.fullmatch(url):
         if parts.scheme not in _GIT or not parts.path.strip("/"):
             raise UsageError(
@@ -203,7 +212,7 @@ def _check_git_url(url: str, *, with_credentials: bool) -> None:
 
 
 def _check_no_password(url: str) -> None:
-    parts = urlsplit(url)
+    parts = _split(url)
     if parts.password is not None or (parts.scheme.startswith("http") and parts.username):
         shown = url.replace(parts.netloc.rpartition("@")[0] + "@", "")
         raise UsageError(

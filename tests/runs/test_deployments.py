@@ -66,6 +66,9 @@ def test_a_paused_deployment_stays_paused_unless_told_otherwise(store, pool):
         ({"parameters": {"limit": "x"}}, InvalidValues, 'limit: "x" is not an integer'),
         ({"job_variables": {"working_dirr": "/"}}, InvalidValues, "working_dirr: there is no such job variable"),
         ({"options": {"retries": -1}}, InvalidValues, "retries: -1 is less than 0"),
+        ({"options": {"retries": 10**30}}, InvalidValues, "is not at most 1,000,000"),
+        ({"options": {"retry_delay_seconds": float("nan")}}, InvalidValues, "nan is not at most"),
+        ({"options": {"timeout_seconds": float("inf")}}, InvalidValues, "timeout_seconds: inf is not at most"),
         ({"options": {"timeout_seconds": 0}}, InvalidValues, "timeout_seconds: 0 is not more than 0"),
     ],
 )

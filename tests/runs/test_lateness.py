@@ -109,7 +109,7 @@ def test_lengths_of_time(text, value):
     assert durations.seconds(text, of="X") == value
 
 
-@pytest.mark.parametrize("text", ["", "30", "d", "-3d", "1y", "1d2h", "∞d"])
+@pytest.mark.parametrize("text", ["", "30", "d", "-3d", "1y", "1d2h", "∞d", "999999w"])
 def test_what_is_no_length_of_time(text):
     with pytest.raises(UsageError, match="X is "):
         durations.seconds(text, of="X")
