@@ -16,10 +16,12 @@ LEFT_OUT = frozenset(
     {
         ".git", ".hg", ".svn", ".venv", "venv", ".env", ".envrc", ".netrc", "__pycache__", ".mypy_cache",
         ".pytest_cache", ".ruff_cache", ".tox", ".nox", ".ipynb_checkpoints", "node_modules", ".terraform",
-        ".DS_Store", ".idea", ".vscode", ".aws", ".ssh",
+        ".DS_Store", ".idea", ".vscode", ".aws", ".azure", ".docker", ".git-credentials", ".gnupg", ".kube",
+        ".poolform", ".pypirc", ".ssh",
     }
 )  # fmt: skip
-"""Names of files and folders that stay: history, environments, caches, secrets."""
+"""Names of files and folders that stay: history, environments, caches, secrets; `.env.…` too, but for examples."""
+_EXAMPLES = (".env.dist", ".env.example", ".env.sample", ".env.template")
 LIMIT = 2 * 1024**3
 
 
@@ -46,7 +48,7 @@ def pack(folder: Path, out: IO[bytes], extra: Mapping[str, str] | None = None) -
 
 def _wanted(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
     name = member.name.rpartition("/")[2]
-    if name in LEFT_OUT or name.endswith(".pyc"):
+    if name in LEFT_OUT or name.endswith(".pyc") or (name.startswith(".env.") and name not in _EXAMPLES):
         return None
     member.uid = member.gid = member.mtime = 0
     member.uname = member.gname = ""

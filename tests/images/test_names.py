@@ -134,11 +134,15 @@ def test_the_generated_dockerfile_takes_requirements_first(tmp_path):
 
 
 def test_what_nobody_wants_in_an_image_is_left_out(code):
+    (code / ".env.production").write_text("TOKEN=s3cret")
+    (code / ".env.example").write_text("TOKEN=")
+    (code / ".poolform").mkdir()  # the folder of the code is somebody's home
+    (code / ".poolform" / "secret.keys").write_text("s3cret")
     packed = BytesIO()
     pack(code, packed, {".poolform.Dockerfile": "FROM x\n"})
     packed.seek(0)
     with tarfile.open(fileobj=packed) as archive:
-        assert archive.getnames() == [".poolform.Dockerfile", "beside.py", "flow.py"]
+        assert archive.getnames() == [".poolform.Dockerfile", ".env.example", "beside.py", "flow.py"]
 
 
 def test_values_of_build_arguments_are_not_on_the_command_line():
