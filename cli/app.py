@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from poolform.cli.plain_help import in_plain_text
 from poolform.cli.session import Session
 from poolform.cli.view import say, show
 from poolform.core.errors import Declined, Interrupted, PoolformError, nearest
@@ -54,7 +55,7 @@ class Root(TyperGroup):
             return self._from_plugins(ctx).get(cmd_name)
         command = typer.main.get_command(import_module(module).app)
         command.name = cmd_name
-        return _in_plain_text(command)
+        return in_plain_text(command)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Return the command that was asked for; of one that is not there, name the nearest."""
@@ -108,14 +109,6 @@ class Root(TyperGroup):
         extra.callback()(lambda: None)  # one command alone would otherwise not be a group
         commands: Mapping[str, Any] = typer.main.get_group(extra).commands
         return commands
-
-
-def _in_plain_text(command: Any) -> Any:
-    """Have a command's help in plain text: a narrow terminal's boxes would cut off names that one has to type."""
-    command.rich_markup_mode = None
-    for inner in getattr(command, "commands", {}).values():
-        _in_plain_text(inner)
-    return command
 
 
 def _say(message: str, hint: str | None, *, error: bool = True) -> None:

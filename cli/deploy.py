@@ -55,8 +55,12 @@ def deploy(
     version: Annotated[str | None, typer.Option("--version", help="Version of the flow.")] = None,
     description: Annotated[str | None, typer.Option("--description", help="The flow's docstring if not given.")] = None,
     retries: Annotated[int | None, typer.Option("--retries", help="How often a failed run is tried again.")] = None,
-    retry_delay: Annotated[float | None, typer.Option("--retry-delay", help="Seconds between tries.")] = None,
-    timeout: Annotated[float | None, typer.Option("--timeout", help="Seconds that a run may take.")] = None,
+    retry_delay: Annotated[
+        float | None, typer.Option("--retry-delay", metavar="SECONDS", help="How long between tries.")
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", metavar="SECONDS", help="How long a run may take.")
+    ] = None,
     concurrency_limit: Annotated[
         int | None, typer.Option("--concurrency-limit", "-cl", min=0, help="Most runs at a time.")
     ] = None,
@@ -100,7 +104,9 @@ def deploy(
         ),
     ] = None,
     cron: Annotated[list[str] | None, typer.Option("--cron", help="Run on this cron schedule.")] = None,
-    interval: Annotated[list[float] | None, typer.Option("--interval", help="Run every so many seconds.")] = None,
+    interval: Annotated[
+        list[float] | None, typer.Option("--interval", metavar="SECONDS", help="Run every so often.")
+    ] = None,
     rrule: Annotated[list[str] | None, typer.Option("--rrule", help="Run by this RFC 5545 rule.")] = None,
     anchor: Annotated[str | None, typer.Option("--anchor-date", help="What an interval counts from.")] = None,
     timezone: Annotated[str | None, typer.Option("--timezone", help="Of the schedules; UTC if not given.")] = None,

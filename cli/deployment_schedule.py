@@ -55,7 +55,9 @@ def create(
     name: Name,
     *,
     cron: Annotated[str | None, typer.Option("--cron", help="Five cron fields, or @daily and the like.")] = None,
-    interval: Annotated[float | None, typer.Option("--interval", help="Seconds from one run to the next.")] = None,
+    interval: Annotated[
+        float | None, typer.Option("--interval", metavar="SECONDS", help="How long from one run to the next.")
+    ] = None,
     rrule: Annotated[str | None, typer.Option("--rrule", help="An RFC 5545 rule.")] = None,
     anchor: Annotated[
         str | None, typer.Option("--anchor-date", "--interval-anchor", help="What an interval counts from.")

@@ -261,12 +261,8 @@ def _row(parameter: Any, context: Any) -> str:
     names = ", ".join(parameter.opts) if kind == "option" else parameter.make_metavar(context).strip("[]{}")
     value = ""
     if kind == "option" and not parameter.is_flag:
-        # By their names in any release of click.
-        kinds = dict.fromkeys(("int", "integer", "float", "int range", "integer range", "float range"), "NUMBER")
-        kinds |= {"str": "TEXT", "text": "TEXT"}
         choices = getattr(parameter.type, "choices", None)
-        named = parameter.metavar or kinds.get(parameter.type.name, parameter.type.name.upper())
-        value = f" {'/'.join(map(str, choices)) if choices else named}"
+        value = f" {'/'.join(map(str, choices)) if choices else parameter.metavar}"
     text = (getattr(parameter, "help", None) or "").replace("|", "\\|")
     default = parameter.default
     shown = isinstance(default, str | int | float) and not isinstance(default, bool) and default != ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -67,6 +68,17 @@ def test_a_reader_that_has_enough_ends_us_as_a_shell_expects(poolform):
     done = subprocess.run(command, stdout=theirs, stderr=subprocess.PIPE, text=True, check=False)
     os.close(theirs)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.parametrize("noun", [[], ["work-pool"], ["flow-run"], ["block"]])
+def test_help_ends_no_sentence_before_its_end_and_speaks_no_python(poolform, noun):
+    shown = poolform(*noun, "--help", COLUMNS="80").out
+    assert "..." not in shown.partition("Commands:")[2]
+    assert max(map(len, shown.splitlines())) <= 80
+    for verb in (["create"], ["set-concurrency-limit"]) if noun == ["work-pool"] else ():
+        shown = poolform(*noun, *verb, "--help", COLUMNS="80").out
+        assert not re.search(r"<(str|int|float|path)|\{NAME|\blimit  ", shown), shown
+        assert "[OPTIONS] NAME" in shown.splitlines()[0]
 
 
 def test_help_says_every_name_in_full_on_a_narrow_terminal(poolform):
