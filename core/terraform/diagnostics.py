@@ -62,12 +62,15 @@ _DOWNLOAD = re.compile(
 _GONE = re.compile(r"cannot import non-existent remote object.*?object to\s+(\".+?\"), the", re.IGNORECASE | re.DOTALL)
 _FULL = re.compile(r"no space left on device", re.IGNORECASE)
 
+# Commands whose errors have no JSON draw a frame around them, in colours.
+_DRAWN = re.compile(r"\x1b\[[0-9;]*m|[│╷╵]")
+
 
 def error_from(verb: str, diagnostics: Sequence[Diagnostic], tail: Sequence[str]) -> TerraformError:
     """Return the error that a failed command amounts to; `tail` is its last plain lines, if it had no diagnostics."""
     errors = [diagnostic for diagnostic in diagnostics if diagnostic.severity == "error"]
     if not errors:
-        said = " ".join(line.strip() for line in tail if line.strip()) or "it said nothing"
+        said = " ".join(_DRAWN.sub("", "\n".join(tail)).split()) or "it said nothing"
         return TerraformError(f"terraform {verb} failed: {said}.", hint=_hint_for(said))
     everything = "\n".join(f"{error.summary} {error.detail}" for error in errors)
     message = errors[0].sentence() + "."

@@ -53,6 +53,8 @@ def test_a_provider_that_was_exchanged_neither_plans_nor_applies_nor_reads_anybo
 
     (program,) = (tmp_path / "mirror").rglob("terraform-provider-lab_v1.0.0")
     program.write_text(f"{program.read_text()}# exchanged\n")
+    with pytest.raises(TerraformError, match=r"^terraform show failed: Error: registry\.terraform\.io/acme/lab: "):
+        installed.show()
     for doing in (installed.show, installed.apply, installed.plan):
         with pytest.raises(TerraformError, match=r"(does not|doesn't) match any of the checksums"):
             doing()
