@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _WHO = "An administrator of the account {account} can grant it; docs/pool-types/ecs.md has the whole policy."
 _BATCH = 50  # actions a call: more than a service has here, and far from the API's own limit
+_AT_ONCE = 4  # calls: a dozen one after the other take AWS seconds, and all at once are more than IAM lets pass
 
 
 def identify(region: str) -> Identity:
@@ -40,21 +41,30 @@ def check(region: str, permissions: Iterable[Permission]) -> Iterator[Finding]:
 
 
 def _simulate(iam: Any, source: str, by_resource: dict[str, list[str]], hint: str) -> Iterator[Finding]:
+    from concurrent.futures import ThreadPoolExecutor
+
     from botocore.exceptions import BotoCoreError, ClientError
 
-    for resource, actions in by_resource.items():
-        for start in range(0, len(actions), _BATCH):
-            batch = actions[start : start + _BATCH]
-            try:
-                pages = iam.get_paginator("simulate_principal_policy").paginate(
-                    PolicySourceArn=source, ActionNames=batch, ResourceArns=[resource]
-                )
-                results = [result for page in pages for result in page["EvaluationResults"]]
-            except (BotoCoreError, ClientError) as exc:
-                text = session.error_text(exc) if isinstance(exc, ClientError) else str(exc)
-                yield Finding("permissions", "unknown", f"they could not be checked: {text}")
-                return
-            yield from (_finding(result, resource, hint) for result in results)
+    questions = [
+        (resource, actions[start : start + _BATCH])
+        for resource, actions in by_resource.items()
+        for start in range(0, len(actions), _BATCH)
+    ]
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        answers = threads.map(lambda question: _answer(iam, source, *question), questions)
+        try:
+            for (resource, _), results in zip(questions, answers, strict=True):
+                yield from (_finding(result, resource, hint) for result in results)
+        except (BotoCoreError, ClientError) as exc:
+            text = session.error_text(exc) if isinstance(exc, ClientError) else str(exc)
+            yield Finding("permissions", "unknown", f"they could not be checked: {text}")
+
+
+def _answer(iam: Any, source: str, resource: str, actions: list[str]) -> list[dict[str, Any]]:
+    pages = iam.get_paginator("simulate_principal_policy").paginate(
+        PolicySourceArn=source, ActionNames=actions, ResourceArns=[resource]
+    )
+    return [result for page in pages for result in page["EvaluationResults"]]
 
 
 def _finding(result: dict[str, Any], resource: str, hint: str) -> Finding:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import time
 
 import pytest
 from clouds.aws.faults import THROTTLED, Fault
@@ -97,6 +100,25 @@ def test_a_permission_under_a_condition_is_unknown_not_missing(caller):
     found = {finding.subject: finding for finding in EcsPush().preflight(DEFAULT, ["aws_ecs_cluster"])}
     assert found["ecs:CreateCluster"].verdict == "unknown"
     assert found["ecs:CreateCluster"].message == "it depends on aws:RequestTag/team"
+
+
+def test_a_dozen_questions_to_iam_do_not_wait_for_one_another(administrator):
+    slow = administrator.faults.add(Fault("iam:SimulatePrincipalPolicy", "lag", seconds=0.4, times=None))
+    started = time.monotonic()
+    assert len(tuple(EcsPush().preflight(DEFAULT, TYPES))) > 90
+    elapsed = time.monotonic() - started
+    administrator.faults.clear()
+    assert elapsed < 0.7 * 0.4 * slow.hits
+
+
+def test_ctrl_c_asks_nothing_more(administrator):
+    asked = administrator.faults.add(Fault("iam:SimulatePrincipalPolicy", "lag", seconds=0.2, times=None))
+    hook = lambda _request: os.kill(os.getpid(), signal.SIGINT)
+    administrator.faults.add(Fault("iam:SimulatePrincipalPolicy", "call", hook=hook))
+    with pytest.raises(KeyboardInterrupt):
+        tuple(EcsPush().preflight(DEFAULT, TYPES))
+    administrator.faults.clear()
+    assert asked.hits <= 6  # those under way, of a dozen
 
 
 def test_who_may_not_ask_about_permissions_goes_on_without_an_answer(caller):
