@@ -7,6 +7,7 @@ adds some 12 ms to every Python start, and PYTHONDONTWRITEBYTECODE distorts ever
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -27,10 +28,14 @@ VENV = ROOT / "build" / "bench-venv"
 
 @dataclass(frozen=True)
 class Figure:
-    """What was measured of one contender: seconds, sorted."""
+    """What was measured of one contender: seconds, sorted; and the CPU time of a run, all its processes together.
+
+    On a machine with other work the CPU time says more than the seconds do.
+    """
 
     name: str
     seconds: tuple[float, ...]
+    cpu: tuple[float, ...]
 
     @property
     def median(self) -> float:
@@ -39,7 +44,8 @@ class Figure:
 
     def __str__(self) -> str:
         spread = f"{self.seconds[0]:.3f} to {self.seconds[-1]:.3f}"
-        return f"  {self.name:<46} {self.median:8.3f} s  ({spread}, {len(self.seconds)} runs)"
+        cpu = f"{statistics.median(self.cpu):.3f} s of CPU"
+        return f"  {self.name:<46} {self.median:8.3f} s  ({spread}, {len(self.seconds)} runs; {cpu})"
 
 
 def installed() -> Path:
@@ -80,14 +86,20 @@ def run(*command: object, env: Mapping[str, str] | None = None, cwd: Path | None
 
 def in_turn(contenders: Mapping[str, Callable[[], object]], *, runs: int, warm_up: int = 1) -> dict[str, Figure]:
     """Time contenders A B A B …, so that a machine whose speed drifts is unfair to none."""
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
     for number in range(warm_up + runs):
         for name, contender in contenders.items():
-            start = time.perf_counter()
+            start, cpu = time.perf_counter(), _cpu_of_children()
             contender()
             if number >= warm_up:
-                seconds[name].append(time.perf_counter() - start)
-    return {name: Figure(name, tuple(sorted(values))) for name, values in seconds.items()}
+                found[name].append((time.perf_counter() - start, _cpu_of_children() - cpu))
+    return {name: Figure(name, *(tuple(sorted(kind)) for kind in zip(*f, strict=True))) for name, f in found.items()}
+
+
+def _cpu_of_children() -> float:
+    """Return the CPU seconds of every process that was started from here and has ended, with their own children."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def report(title: str, figures: Mapping[str, Figure], verdicts: Sequence[str]) -> None:
