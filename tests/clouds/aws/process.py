@@ -1,44 +1,29 @@
-"""A task's container as a process of this machine: its command, exactly its environment, output to CloudWatch."""
+"""The first container of an ECS task: what its definition and overrides make of it, as a process of this machine."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
-import signal
-import subprocess
-import sys
-import tempfile
-import threading
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clouds import processes
 from clouds.aws.accounts import ACCOUNT
 from clouds.aws.wire import AwsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LONGEST_LINE = 16384  # Docker cuts what it logs into pieces of this size
 STOP_TIMEOUT = 30.0
 
 
 @dataclass
-class Container:
-    """The first container of a task; `exit_code` as Docker counts: 128 + n for a signal."""
+class Container(processes.Container):
+    """Its output goes to CloudWatch Logs, where it says so; what its secrets are called becomes what they say."""
 
-    region: str
-    command: list[str]
-    environment: dict[str, str] = field(repr=False)
-    secrets: dict[str, str]
-    log: tuple[str, str] | None
-    memory: float
-    stop_timeout: float
-    content: Path | None = None
-    out_of_memory: bool = False
-    _process: subprocess.Popen[bytes] | None = None
+    region: str = ""
+    secrets: dict[str, str] = field(default_factory=dict)
+    log: tuple[str, str] | None = None
 
     @classmethod
     def of(
@@ -58,9 +43,10 @@ class Container:
             log = (options["awslogs-group"], stream)
         memory = float(overrides.get("memory") or definition.get("memory") or 512) * 2**20 * scale
         return cls(
-            region=region,
             command=[*base.get("entryPoint", []), *command],
             environment=environment,
+            on_line=lambda line: None,
+            region=region,
             secrets={item["name"]: item["valueFrom"] for item in base.get("secrets", ())},
             log=log,
             memory=memory,
@@ -83,89 +69,29 @@ class Container:
             self.environment[name] = _secret(self.region, reference)
 
     def start(self) -> None:
-        image = Path(tempfile.mkdtemp(prefix="task-"))
-        if self.content is not None:
-            shutil.copytree(self.content, image, dirs_exist_ok=True)
-        (image / "bin").mkdir()
-        for name in ("python", "python3"):
-            (image / "bin" / name).symlink_to(sys.executable)
-        path = self.environment.get("PATH", f"{Path(sys.executable).parent}:{image / 'bin'}:/usr/bin:/bin")
-        self._folder = image
-        try:
-            self._process = subprocess.Popen(
-                self.command,
-                env={"PATH": path, "HOME": str(image), **self.environment},
-                cwd=image,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        except OSError as exc:
-            self._write([f"exec: {exc}".encode()], create=True)
+        """Start it, with a log stream of its own."""
+        self.on_line = self._write
+        if self.log is not None:
+            with _perhaps():
+                _logs(self.region).create_log_stream(*self.log)
+        super().start()
+
+    def _write(self, line: str) -> None:
+        if self.log is None or not line:  # CloudWatch takes no empty event
             return
-        self._write([], create=True)
-        threading.Thread(target=self._watch_memory, daemon=True).start()
+        with _perhaps():
+            _logs(self.region).put_log_events(*self.log, [{"timestamp": int(time.time() * 1000), "message": line}])
 
-    def wait(self) -> int:
-        if self._process is None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            return 127
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            text = line.rstrip(b"\n")
-            self._write([text[at : at + LONGEST_LINE] for at in range(0, max(len(text), 1), LONGEST_LINE)])
-        code = self._process.wait()
-        self._process.stdout.close()
-        self.kill()
-        shutil.rmtree(self._folder, ignore_errors=True)
-        return code if code >= 0 else 128 - code
 
-    def terminate(self) -> None:
-        """SIGTERM, and SIGKILL when that was not enough."""
-        self._signal(signal.SIGTERM)
-        timer = threading.Timer(self.stop_timeout, self.kill)
-        timer.daemon = True
-        timer.start()
+def _perhaps() -> contextlib.AbstractContextManager[None]:
+    """A log group that is gone swallows output, as it does on AWS."""
+    return contextlib.suppress(Exception)
 
-    def kill(self) -> None:
-        self._signal(signal.SIGKILL)
 
-    def _signal(self, number: signal.Signals) -> None:
-        if self._process is not None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, number)
+def _logs(region: str) -> Any:
+    from moto.logs.models import logs_backends
 
-    def _watch_memory(self) -> None:
-        process = self._process
-        assert process is not None
-        while process.poll() is None:
-            try:
-                resident = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-            except (OSError, IndexError):
-                return
-            if resident > self.memory:
-                self.out_of_memory = True
-                self.kill()
-                return
-            time.sleep(0.02)
-
-    def _write(self, lines: list[bytes], *, create: bool = False) -> None:
-        if self.log is None:
-            return
-        from moto.logs.models import logs_backends
-
-        backend, (group, stream) = logs_backends[ACCOUNT][self.region], self.log
-        with contextlib.suppress(Exception):  # a group that is gone swallows output, as it does on AWS
-            if create:
-                backend.create_log_stream(group, stream)
-            events = [
-                {"timestamp": int(time.time() * 1000), "message": line.decode(errors="replace")}
-                for line in lines
-                if line
-            ]
-            if events:
-                backend.put_log_events(group, stream, events)
+    return logs_backends[ACCOUNT][region]
 
 
 def _secret(region: str, reference: str) -> str:
