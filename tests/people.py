@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,6 +74,55 @@ class Person:
 
     def last_run(self):
         return self.json("flow-run", "ls", "--limit", "1")[0]
+
+    def deploy(self, *flows, pool="p", options=()):
+        """Make flows of flows.py deployments of a pool; `options` are those of the command."""
+        for flow in flows:
+            self("deploy", f"flows.py:{flow}", "--name", "n", "--pool", pool, *options)
+
+    def watch(self, flow, *arguments, expect=0):
+        """Run a flow and watch it to its end: the run, with what was said and its logs."""
+        said = self("deployment", "run", f"{flow}/n", "--watch", *arguments, expect=expect)
+        found = self.last_run()
+        return {**found, "said": said.stdout + said.stderr, "logs": self("flow-run", "logs", found["id"]).stdout}
+
+    def cancel(self, running, flow="sleeps"):
+        """Run a flow, and cancel it once it is `running`: the run, with what was said."""
+        watching = self._watching(running, flow)
+        self("flow-run", "cancel", self.last_run()["id"])
+        said = "".join(watching.communicate(timeout=90))
+        return {**self.last_run(), "said": said}
+
+    def abandon(self, running, flow="sleeps"):
+        """Run a flow, and be gone, killed, once it is `running`: its job goes on, and nobody looks after it."""
+        watching = self._watching(running, flow)
+        watching.kill()
+        watching.communicate()
+
+    def _watching(self, running, flow):
+        watching = self.start("deployment", "run", f"{flow}/n", "--watch")
+        until(running)
+        return watching
+
+    def assert_told_nobody(self, *secrets):
+        """Check that no secret is in a file of theirs, a recorded command line or plan, or on the screen."""
+        files = [path for path in self.root.rglob("*") if path.is_file()]
+        assert any(path.name == "argv" for path in files)
+        assert sum(path.name.startswith("plan.") for path in files) >= 3
+        for path in files:
+            content = path.read_bytes()
+            assert not any(secret.encode() in content for secret in secrets), path
+        for secret in secrets:
+            assert len(secret) > 20
+            assert all(secret not in said for said in self.said)
+
+
+def until(happened, seconds=60):
+    """Wait for it."""
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.1)
 
 
 def kill_tree(pid):

@@ -40,11 +40,6 @@ class World:
     workers: list[subprocess.Popen[str]] = field(default_factory=list)
     seen: dict[tuple[str, str], str] = field(default_factory=dict)
 
-    def deploy(self, *options: str) -> None:
-        """Make both flows deployments of the pool."""
-        for flow in ENDS:
-            self.me("deploy", f"flows.py:{flow}", "--name", "n", "--pool", "p", *options)
-
     def strike(self, action: str, way: str, process: subprocess.Popen[str] | None = None, skip: int = 0) -> Fault:
         """Cut off the next call like this. Who is killed: the process that is given, else the worker of the day."""
         hook = (lambda _: kill_tree((process or self.workers[-1]).pid)) if way in KILLED else None

@@ -38,7 +38,7 @@ def world(tmp_path_factory):
         me = Person.at(tmp_path_factory.mktemp("running"), lab.owner)
         me(*CREATE)
         world = World(lab.google, me)
-        world.deploy("--job-variable", f"image={IMAGE}")
+        me.deploy(*ENDS, options=("--job-variable", f"image={IMAGE}"))
         yield world
 
 

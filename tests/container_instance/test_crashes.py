@@ -179,7 +179,7 @@ def world(azure, providers, tmp_path_factory):
     azure.groups.images[IMAGE], azure.groups.stop_timeout, azure.groups.making = FLOWS, 0.5, 0.1
     me(*CREATE)
     world = Room(azure, me, pool_id=me.json("work-pool", "inspect", "p")["id"])
-    world.deploy("--job-variable", f"image={IMAGE}")
+    me.deploy(*ENDS, options=("--job-variable", f"image={IMAGE}"))
     yield world
     azure.faults.clear()
     azure.groups.stop_timeout = 30.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,57 +44,23 @@ def story(engine, base_image, tmp_path_factory):
     told.said["created"] = me("work-pool", "create", "p", "--type", "docker", "--provision-infra", "--yes")
     told.pool = me.json("work-pool", "inspect", "p")
     told.said["again"] = me("work-pool", "provision-infra", "p", "--yes")
-    for name in ("greet", "fails", "eats", "sleeps", "sees"):
-        limits = ("--job-variable", "mem_limit=64m", "--job-variable", "memswap_limit=64m")
-        me(
-            "deploy",
-            f"flows.py:{name}",
-            "--name",
-            "n",
-            "--pool",
-            "p",
-            "--source",
-            "inline",
-            "--job-variable",
-            f"image={base_image}",
-            *limits,
-        )
-    for name, code in (("greet", 0), ("fails", 5), ("eats", 5), ("sees", 0)):
-        more = ("--param", "name=docker") if name == "greet" else ()
-        said = me("deployment", "run", f"{name}/n", "--watch", *more, expect=code)
-        found = me.last_run()
-        logs = me("flow-run", "logs", found["id"]).stdout
-        told.runs[name] = {**found, "said": said.stdout + said.stderr, "logs": logs}
-    told.runs["sleeps"] = cancelled(me, told.pool["id"])
+    limits = ("--job-variable", "mem_limit=64m", "--job-variable", "memswap_limit=64m")
+    options = ("--source", "inline", "--job-variable", f"image={base_image}", *limits)
+    me.deploy("greet", "fails", "eats", "sleeps", "sees", options=options)
+    told.runs["greet"] = me.watch("greet", "--param", "name=docker")
+    for name, code in (("fails", 5), ("eats", 5), ("sees", 0)):
+        told.runs[name] = me.watch(name, expect=code)
+    pool_id = told.pool["id"]
+    told.runs["sleeps"] = me.cancel(lambda: asleep(pool_id))
     told.said["clean"] = me("work-pool", "drift", "p")
-    told.said["deprovisioned"] = deprovisioned_with_a_job(me, told)
+    me.abandon(lambda: asleep(pool_id))
+    told.said["deprovisioned"] = me("work-pool", "deprovision", "p", "--yes")
+    told.left = containers(pool_id)
     return told
 
 
-def cancelled(me, pool_id):
-    watching = me.start("deployment", "run", "sleeps/n", "--watch")
-    wait_for_a_job(pool_id)
-    me("flow-run", "cancel", me.last_run()["id"])
-    said = "".join(watching.communicate(timeout=90))
-    return {**me.last_run(), "said": said}
-
-
-def wait_for_a_job(pool_id):
-    deadline = time.monotonic() + 60
-    while not any(b"asleep" in found.logs() for found in containers(pool_id) if found.status == "running"):
-        assert time.monotonic() < deadline, "the container never ran"
-        time.sleep(0.1)
-
-
-def deprovisioned_with_a_job(me, told):
-    """Somebody's worker was killed while a job ran."""
-    watching = me.start("deployment", "run", "sleeps/n", "--watch")
-    wait_for_a_job(told.pool["id"])
-    watching.kill()
-    watching.communicate()
-    done = me("work-pool", "deprovision", "p", "--yes")
-    told.left = containers(told.pool["id"])
-    return done
+def asleep(pool_id):
+    return any(b"asleep" in found.logs() for found in containers(pool_id) if found.status == "running")
 
 
 def test_the_plan_says_which_engine_and_asks(story):

@@ -56,7 +56,7 @@ def world(engine, base_image, tmp_path_factory):
         me("work-pool", "create", "p", *asked, "--provision-infra", "--yes")
         world = Room(front, me, marks=marks)
         where = ("--job-variable", f"image={base_image}", "--job-variable", f'volumes=["{marks}:/marks"]')
-        world.deploy("--source", "inline", *where)
+        me.deploy(*ENDS, options=("--source", "inline", *where))
         yield world
         front.faults.clear()
         me("work-pool", "deprovision", "p", "--yes")

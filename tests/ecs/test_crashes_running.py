@@ -37,7 +37,7 @@ def world(aws, cli_config, tmp_path_factory):
     aws.tasks.stop_timeout = 1.0
     me("work-pool", "create", "p", "--type", "ecs:push", "--provision-infra", "--yes", "--set", "credentials=key")
     world = World(aws, me)
-    world.deploy("--job-variable", f"image={IMAGE}")
+    me.deploy(*ENDS, options=("--job-variable", f"image={IMAGE}"))
     yield world
     aws.faults.clear()
 

@@ -145,7 +145,7 @@ def world(cluster, tmp_path_factory):
     with Person.in_(cluster, tmp_path_factory, "running") as (me, cloud):
         me(*CREATE)
         world = Room(cluster, me, infrastructure=cloud)
-        world.deploy("--job-variable", f"image={IMAGE}")
+        me.deploy(*ENDS, options=("--job-variable", f"image={IMAGE}"))
         yield world
         cluster.faults.clear()
     cluster.node.stop_timeout = 30.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 
 import pytest
 from clouds.modal import TOKEN
@@ -39,20 +38,11 @@ def test_from_provisioning_to_nothing(modal_service, tmp_path):
     assert f"as the token {TOKEN[0]} in account lab" in created.stderr
     for name in ("MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET"):
         del me.environment[name]  # from here on, the block has it
-    for name in ("greet", "fails", "sleeps"):
-        me("deploy", f"flows.py:{name}", "--name", "n", "--pool", "p", "--source", "inline")
-    me("deployment", "run", "greet/n", "--watch", "--param", "name=modal")
-    assert me("flow-run", "logs", me.last_run()["id"]).stdout.count("hello modal") == 1
-    me("deployment", "run", "fails/n", "--watch", expect=5)
-    assert me.last_run()["state"] == "failed"
-    watching = me.start("deployment", "run", "sleeps/n", "--watch")
-    deadline = time.monotonic() + 60
-    while not any("asleep" in line[2] for box in modal_service.boxes.values() for line in box.lines):
-        assert time.monotonic() < deadline, "it never ran"
-        time.sleep(0.1)
-    me("flow-run", "cancel", me.last_run()["id"])
-    watching.communicate(timeout=90)
-    assert me.last_run()["state"] == "cancelled"
+    me.deploy("greet", "fails", "sleeps", options=("--source", "inline"))
+    assert me.watch("greet", "--param", "name=modal")["logs"].count("hello modal") == 1
+    assert me.watch("fails", expect=5)["state"] == "failed"
+    asleep = lambda: any("asleep" in line[2] for box in modal_service.boxes.values() for line in box.lines)
+    assert me.cancel(asleep)["state"] == "cancelled"
     me.environment |= own  # who plans, compares or destroys needs a token of the same workspace
     clean = me("work-pool", "drift", "p")
     assert "No drift" in clean.stdout + clean.stderr
