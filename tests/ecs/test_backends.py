@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 
 import pytest
 from clouds.aws.faults import Fault
@@ -86,26 +87,20 @@ def test_a_second_machine_waits_for_the_first(aws, network, cli_config, tmp_path
     shared = {"POOLFORM_DATABASE_URL": f"sqlite:///{tmp_path / 'team.db'}", "POOLFORM_SECRET_KEYS": KEY}
     one, other = (Person.at(tmp_path / name, aws.environment, cli_config, **shared) for name in ("one", "other"))
     variables = [word.format(**network) for word in VARIABLES]
-    aws.faults.add(Fault("ecr:CreateRepository", "lag", seconds=25.0))
-    first = one.start(
-        "work-pool",
-        "create",
-        "p",
-        "--type",
-        "ecs:push",
-        "--provision-infra",
-        "--yes",
-        *variables,
-        "--backend",
-        "s3",
-        *flags,
-    )
-    while not any(request.name == "ecr:CreateRepository" for request in aws.proxy.requests[-50:]):
+    making, refused_too = threading.Event(), threading.Event()
+
+    def meanwhile(_):
+        making.set()
+        refused_too.wait(60)
+
+    aws.faults.add(Fault("ecr:CreateRepository", "call-after", hook=meanwhile))
+    create = ("work-pool", "create", "p", "--type", "ecs:push", "--provision-infra", "--yes", *variables)
+    first = one.start(*create, "--backend", "s3", *flags)
+    while not making.wait(0.5):
         if first.poll() is not None:
             pytest.fail("".join(first.communicate()))
-        if any(request.name == "iam:CreateRole" for request in aws.proxy.requests[-20:]):
-            break
     refused = other("work-pool", "provision-infra", "p", "--yes", expect=None)
+    refused_too.set()
     first.communicate(timeout=120)
     assert refused.returncode == 1
     assert "lock" in refused.stderr.lower()
