@@ -42,12 +42,14 @@ test: $(STAMP)   ## run the tests, those that take long left out
 test-all: $(STAMP)  ## run all tests, matrices of trouble whole
 	$(BIN)/python -m pytest $(PARALLEL) --everything
 
-test-wheel: $(STAMP)  ## run what make test leaves out, against the built wheel, in an environment of its own
-	rm -rf build dist $(WHEEL_VENV)
+wheel: $(STAMP)  ## build the wheel, and an environment of its own with it
+	rm -rf build dist
 	$(BIN)/python -m build --wheel --outdir dist . >/dev/null
 	$(PYTHON) -m venv $(WHEEL_VENV)
 	$(WHEEL_VENV)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(WHEEL_VENV)/bin/python -m pip install --quiet "$$(ls dist/*.whl)[embedded,postgresql,aws,azure,gcp,kubernetes,managed,modal,testing]" --group dev
+
+test-wheel: wheel  ## run what make test leaves out, against the built wheel
 	$(WHEEL_VENV)/bin/python -m pytest $(PARALLEL) -m slow
 
 lint: $(STAMP)   ## ruff, mypy --strict, terraform fmt
@@ -68,4 +70,4 @@ fix: $(STAMP)    ## mend what ruff can mend
 bench: $(STAMP)  ## measure, with the rival and the limit in the same run
 	$(BIN)/python benchmarks/run.py
 
-.PHONY: help quickstart ray test test-all test-wheel lint docs fix bench
+.PHONY: help quickstart ray test test-all wheel test-wheel lint docs fix bench

@@ -58,6 +58,12 @@ def pytest_addoption(parser):
     parser.addoption("--everything", action="store_true", help="try every cell of every matrix, not a diagonal only")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """One process more than cores: about a third of their time is waiting, for leases, polls and logs to settle."""
+    return len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1) + 1
+
+
 @pytest.fixture(scope="session")
 def everything(request):
     """Whether matrices of trouble are tried whole."""
