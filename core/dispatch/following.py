@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from poolform.core.dispatch import answers
 from poolform.core.dispatch.outcome import FAILED, event, outcome
 from poolform.core.dispatch.tasks import Stage, Task, clock
 from poolform.core.runs.launchers import JobStatus, Notifies
@@ -30,7 +32,7 @@ class Following:
 
     def __init__(self, launching: Launching) -> None:
         self.tasks, self.launcher, self.backoff = launching.tasks, launching.launcher, launching.backoff
-        self._trouble = launching.unavailable
+        self._trouble, self._complain = launching.unavailable, launching.complain
         self._notifies = isinstance(launching.launcher, Notifies)
         # Jobs that were followed before the pool changed are not new to anybody else: their turn is now.
         self._next_poll = 0.0 if self.tasks.at(Stage.FOLLOW) else math.inf
@@ -41,14 +43,18 @@ class Following:
         if self.backoff.waiting or not alive or not (notified or clock() >= self._poll_at(alive)):
             return
         try:
-            statuses = self.launcher.poll([task.handle for task in alive])
+            statuses = answers.statuses(self.launcher.poll([task.handle for task in alive]))
         except BaseException as exc:  # noqa: BLE001 - Unavailable, a plugin's mistake, its exit: asking again is right
             self._trouble(exc)
             return
         self.backoff.succeed()
         now = self.tasks.store.now()
         for task in alive:
-            status = statuses.get(task.handle, JobStatus("exited", None, GONE))
+            try:
+                status = answers.status(statuses.get(task.handle, JobStatus("exited", None, GONE)))
+            except TypeError as exc:
+                self._complain(exc)
+                status = JobStatus("starting")  # nothing new
             if status.state != "starting" or clock() >= task.look_at:
                 task.look_at = math.inf
             self._observe(task, status, now)
@@ -128,13 +134,14 @@ class Following:
 
     def _observe(self, task: Task, status: JobStatus, now: float) -> None:
         if status.state == "exited":
-            task.exit, task.exited_at, task.logs_at = status, clock(), 0.0
+            code = answers.stored_exit_code(status.exit_code)
+            task.exit, task.exited_at, task.logs_at = replace(status, exit_code=code), clock(), 0.0
         elif status.state == "running" and task.run.state == "submitted":
             task.enter("running", now, started_at=now)
 
     def _collect(self, task: Task) -> None:
         for _ in range(_PAGES):
-            page = self.launcher.logs(task.handle, task.cursor)
+            page = answers.page(self.launcher.logs(task.handle, task.cursor))
             self.backoff.succeed()
             now = self.tasks.store.now()
             for line in page.lines:

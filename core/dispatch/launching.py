@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Protocol
 
+from poolform.core.dispatch import answers
 from poolform.core.dispatch.tasks import Backoff, Stage, Task, clock
 from poolform.core.errors import PoolformError
 from poolform.core.pools.catalogue import reason
@@ -52,6 +53,7 @@ class Launching:
         """Set while the platform can't be asked; shared with the other half."""
         self.no_room = Backoff(60.0)
         """Set while the platform has no room."""
+        self._complained = Backoff(60.0)  # set while there is no need to complain again
         self.pace = 0.01
         """Seconds that one launch takes, about."""
 
@@ -171,15 +173,19 @@ class Launching:
 
     def _find(self, task: Task, now: float) -> str | None:
         """Ask for a job by its key. Raises Unknowable where None could not be trusted any more."""
-        handle = self.launcher.find(task.run.key)
+        handle = self._sought(task)
         if handle is None and now - (task.run.claimed_at or 0.0) > self.launcher.remembers.total_seconds():
             raise Unknowable
         return handle
 
+    def _sought(self, task: Task) -> str | None:
+        found = self.launcher.find(task.run.key)
+        return None if found is None else answers.handle(found)
+
     def _launch(self, task: Task) -> None:
         now = self.tasks.store.now()
         try:
-            handle = self.launcher.launch(self._job(task))
+            handle = answers.handle(self.launcher.launch(self._job(task)))
         except Unavailable as exc:
             # It may have been launched. Asking first, next time, also notices when that can't be known any more.
             task.stage = Stage.ASK
@@ -198,7 +204,7 @@ class Launching:
     def _mistaken(self, task: Task, mistake: BaseException, now: float) -> None:
         """Go on with a job that was started for all that the launcher raised what it must not; else end the run."""
         try:
-            handle = self.launcher.find(task.run.key)
+            handle = self._sought(task)
         except BaseException:  # noqa: BLE001 - it does not know, for whatever reason
             handle = None
         said = self._said(mistake)
@@ -229,6 +235,12 @@ class Launching:
         """Wait before the platform is asked again."""
         pause = self.backoff.fail()
         self.tasks.listener.trouble(self.pool.name, f"{self._said(exc)}; asking again in {pause:.1f} s")
+
+    def complain(self, exc: Exception) -> None:
+        """Say now and then that an answer of one job cannot be used; the others' can."""
+        if not self._complained.waiting:
+            self._complained.fail()
+            self.tasks.listener.trouble(self.pool.name, f"{self._said(exc)}; asking again")
 
     def _said(self, exc: BaseException) -> str:
         """Return what a launcher says, or whose mistake it is where it raised what it must not."""
