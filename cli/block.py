@@ -39,7 +39,8 @@ def ls(ctx: typer.Context, output: Output = Format.text) -> None:
         )
         return
     rows = [(b.type, b.name, b.key_id, when(b.updated_at)) for b in found]
-    table(("TYPE", "NAME", "KEY", "UPDATED"), rows, empty="There are no blocks.")
+    nothing = "There are no blocks yet. Make one: poolform block create TYPE/NAME"
+    table(("TYPE", "NAME", "KEY", "UPDATED"), rows, empty=nothing)
 
 
 @app.command("types")
@@ -85,6 +86,13 @@ def create(
             raise UsageError(f"{file} holds no JSON object.")
     elif can_ask() and block_type in types_:
         data = _asked(types_[block_type])
+    elif block_type in types_:
+        names = ", ".join(f'"{field}": …' for field in types_[block_type].model_fields)
+        raise UsageError(
+            f"There is no terminal to ask on for what the block {block} holds.",
+            hint=f"Give it as JSON, {{{names}}}, in a file or on standard input: "
+            f"poolform block create {block} --file -",
+        )
     else:
         data = {}
     session.blocks.save(Document(block_type, name, validated(types_, block_type, data)))

@@ -82,10 +82,12 @@ def ls(
     if output is Format.json:
         show_json([as_json(run, now) for run in found])
         return
+    given = (state, deployment, pool)
+    nothing = "There are no such runs." if any(given) else "There are no runs yet. Make one: poolform deployment run"
     rows = [
         (r.id[:12], r.name, r.deployment or r.flow_name, _state(r, now), r.pool, when(r.scheduled_at)) for r in found
     ]
-    table(("ID", "NAME", "DEPLOYMENT", "STATE", "POOL", "SCHEDULED"), rows, empty="There are no such runs.")
+    table(("ID", "NAME", "DEPLOYMENT", "STATE", "POOL", "SCHEDULED"), rows, empty=nothing)
 
 
 @app.command("inspect")

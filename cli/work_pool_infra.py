@@ -107,7 +107,7 @@ def _taken(existing: WorkPool) -> AlreadyExists:
     go_on = f"Go on with its infrastructure: poolform work-pool provision-infra {name}"
     look = f"Take another name, or look at it: poolform work-pool inspect {name}"
     return AlreadyExists(
-        f"A work pool named {name} exists already ({existing.type}, {existing.state}).",
+        f"A work pool named {name} exists already ({existing.type}, {existing.state_in_words}).",
         hint=go_on if existing.state == "provisioning" else look,
     )
 

@@ -48,7 +48,7 @@ class Wiring:
         connection = connection_of(pool)
         if connection is None:
             raise NotReady(
-                f"The work pool {pool.name} is {pool.state}, so nothing can run there.",
+                f"The work pool {pool.name} is {pool.state_in_words}, so nothing can run there.",
                 hint=f"Provision it: poolform work-pool provision-infra {pool.name}",
             )
         credential = credential_of(pool, self._blocks)

@@ -65,7 +65,8 @@ def _tell(context: Context, proposal: Proposal, pool: WorkPool) -> None:
         for problem in context.plugins.tell(hook, pool=pool):
             context.progress.on_notice(f"Warning: {problem.message}")
     except KeyboardInterrupt as exc:
-        raise Interrupted(f"Interrupted after the work was done: the pool {pool.name} is {pool.state}.") from exc
+        done = f"the pool {pool.name} is {pool.state_in_words}"
+        raise Interrupted(f"Interrupted after the work was done: {done}.") from exc
 
 
 def _bring_up(

@@ -89,7 +89,7 @@ def rotate(context: Context, pool: WorkPool) -> WorkPool:
         variables = stored_variables(registered, pool)
         if pool.state != "ready" or connection is None:
             raise NotReady(
-                f"The work pool {pool.name} is {pool.state}, so its key cannot be rotated.",
+                f"The work pool {pool.name} is {pool.state_in_words}, so its key cannot be rotated.",
                 hint=f"Bring it up first: poolform work-pool provision-infra {pool.name}",
             )
         if not isinstance(pool_type, MintsCredentials) or not pool_type.wants_key(variables):

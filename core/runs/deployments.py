@@ -154,7 +154,7 @@ def check_ready(pool: WorkPool) -> None:
     """Raise NotReady, with the way out, for a pool that runs nothing now."""
     if pool.state != "ready":
         raise NotReady(
-            f"Work pool {pool.name} is {pool.state}, so nothing can run in it.",
+            f"Work pool {pool.name} is {pool.state_in_words}, so nothing can run in it.",
             hint=f"Provision it: poolform work-pool provision-infra {pool.name}",
         )
     if pool.paused:

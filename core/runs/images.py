@@ -202,7 +202,7 @@ class Order:
             return
         raise NotReady(
             f"The image {self.image.reference} names no registry, and the work pool {self.pool.name}, which has one of "
-            f"its own, is {self.pool.state}.",
+            f"its own, is {self.pool.state_in_words}.",
             hint=f"Provision it: poolform work-pool provision-infra {self.pool.name}. Or write REGISTRY/NAME:TAG.",
         )
 

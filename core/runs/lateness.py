@@ -39,7 +39,7 @@ def kept_by(tx: Transaction, run: FlowRun) -> str | None:
 
 def _stopped(pool: WorkPool, queue: WorkQueue | None, deployment: Deployment | None) -> str | None:
     if pool.state != "ready":
-        return f"the work pool {pool.name} is {pool.state}: poolform work-pool provision-infra {pool.name}"
+        return f"the work pool {pool.name} is {pool.state_in_words}: poolform work-pool provision-infra {pool.name}"
     if pool.paused:
         return f"the work pool {pool.name} is paused: poolform work-pool resume {pool.name}"
     if queue is not None and queue.paused and pool.type != "served":

@@ -176,7 +176,8 @@ def _from_mapping(given: Mapping[str, Json]) -> Schedule:
     makers: dict[str, Any] = {"cron": Cron, "interval": Interval, "rrule": RRule}
     kinds = [kind for kind in makers if given.get(kind) is not None]
     if len(kinds) != 1:
-        raise UsageError(f"A schedule has one of cron, interval and rrule, not {' and '.join(kinds) or 'none'}.")
+        what = f"and not {' and '.join(kinds)}" if kinds else "and this one has none"
+        raise UsageError(f"A schedule has one of cron, interval and rrule, {what}.")
     (kind,) = kinds
     options = {"timezone", "slug", "parameters", "active", "day_or" if kind == "cron" else "anchor_date"}
     if unknown := sorted(set(given) - options - {kind}):

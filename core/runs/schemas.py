@@ -77,7 +77,7 @@ def _sentences(error: ValidationError, noun: str) -> Iterable[str]:
         inside = f"{path}." if path else ""
         thing = "key" if path else noun
         return [
-            f"{inside}{name}: there is no such {thing}. {nearest(name, known)}"
+            f"{inside}{name}: there is no such {thing}{f'. {nearest(name, known)}' if known else '; it takes none.'}"
             for name in instance
             if name not in known
         ]

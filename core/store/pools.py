@@ -52,6 +52,11 @@ class WorkPool(Record):
     created_at: float
     updated_at: float
 
+    @property
+    def state_in_words(self) -> str:
+        """Return its state as a sentence has it: "not provisioned"."""
+        return self.state.replace("-", " ")
+
 
 @dataclass(frozen=True)
 class PoolModule(Record):
@@ -159,7 +164,8 @@ def update(tx: Transaction, pool_id: str, *, expect: Collection[PoolState] | Non
         raise NotFound("The work pool is gone: somebody deleted it.", hint="See poolform work-pool ls.")
     if expect is not None and rows[0]["state"] not in expect:
         raise Busy(
-            f"Work pool {rows[0]['name']} is {rows[0]['state']}, not {' or '.join(sorted(expect))}.",
+            f"Work pool {rows[0]['name']} is {rows[0]['state']} now, and this is for one that is "
+            f"{' or '.join(sorted(expect)).replace('-', ' ')}.",
             hint="Somebody else may be working on it. See poolform work-pool inspect and history, then try again.",
         )
     if "name" in changes and changes["name"] != rows[0]["name"] and find(tx, changes["name"]):
@@ -181,15 +187,16 @@ def delete(tx: Transaction, pool_id: str, *, with_deployments: bool = False) -> 
         return
     if pool.state != "not-provisioned":
         raise NotReady(
-            f"Work pool {pool.name} still has infrastructure (it is {pool.state}).",
+            f"Work pool {pool.name} still has infrastructure (it is {pool.state_in_words}).",
             hint=f"Destroy that first: poolform work-pool deprovision {pool.name}",
         )
     sql = f"SELECT count(*) AS n FROM flow_runs WHERE pool_id = :pool AND {HELD}"  # noqa: S608 - constants
     held = tx.execute(sql, {"pool": pool_id})[0]["n"]
     if held:
         raise NotReady(
-            f"Work pool {pool.name} has {held} runs in progress.",
-            hint="Wait for them or cancel them: poolform flow-run ls",
+            f"Work pool {pool.name} has {held} run{'' if held == 1 else 's'} in progress.",
+            hint=f"Wait for {'it or cancel it' if held == 1 else 'them or cancel them'}: "
+            f"poolform flow-run ls --pool {pool.name}",
         )
     deployed = [
         f"{row['flow_name']}/{row['name']}"
@@ -201,7 +208,8 @@ def delete(tx: Transaction, pool_id: str, *, with_deployments: bool = False) -> 
         raise NotReady(
             f"Work pool {pool.name} is used by {len(deployed)} deployment{'' if len(deployed) == 1 else 's'}: "
             f"{', '.join(deployed[:5])}{', …' if len(deployed) > 5 else ''}.",
-            hint="Deploy them to another pool first, or delete them too: "
+            hint=f"Deploy {'it' if len(deployed) == 1 else 'them'} to another pool first, or delete "
+            f"{'it' if len(deployed) == 1 else 'them'} too: "
             f"poolform work-pool delete {pool.name} --with-deployments",
         )
     cancel_scheduled(tx, pool_id=pool_id, reason=f"work pool {pool.name} was deleted")

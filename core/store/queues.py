@@ -39,7 +39,7 @@ def create(
         {"id": new_id(), "pool": pool_id, "name": name, "priority": priority, "limit": concurrency_limit},
     )
     if not rows:
-        raise AlreadyExists(f"The pool has a work queue named {name} already.", hint="Take another name.")
+        raise _taken(tx, pool_id, name)
     return read(WorkQueue, rows[0])
 
 
@@ -56,10 +56,20 @@ def get(tx: Transaction, pool_id: str, name: str = DEFAULT) -> WorkQueue:
     queue = find(tx, pool_id, name)
     if queue is None:
         raise NotFound(
-            f"The pool has no work queue named {name}.",
+            f"The work pool {_pool_name(tx, pool_id)} has no work queue named {name}.",
             hint=nearest(name, (known.name for known in list_all(tx, pool_id))),
         )
     return queue
+
+
+def _taken(tx: Transaction, pool_id: str, name: str) -> AlreadyExists:
+    text = f"The work pool {_pool_name(tx, pool_id)} has a work queue named {name} already."
+    return AlreadyExists(text, hint="Take another name.")
+
+
+def _pool_name(tx: Transaction, pool_id: str) -> str:
+    rows = tx.execute("SELECT name FROM work_pools WHERE id = :id", {"id": pool_id})
+    return str(rows[0]["name"]) if rows else pool_id
 
 
 def list_all(tx: Transaction, pool_id: str | None = None) -> list[WorkQueue]:
@@ -83,9 +93,7 @@ def update(tx: Transaction, queue_id: str, **changes: Any) -> WorkQueue:
         if queue.name == DEFAULT:
             raise UsageError("The default work queue keeps its name.")
         if find(tx, queue.pool_id, changes["name"]):
-            raise AlreadyExists(
-                f"The pool has a work queue named {changes['name']} already.", hint="Take another name."
-            )
+            raise _taken(tx, queue.pool_id, changes["name"])
     if not changes:
         return queue
     sql = f"UPDATE work_queues SET {assign(changes)} WHERE id = :id RETURNING *"  # noqa: S608
@@ -100,7 +108,7 @@ def delete(tx: Transaction, queue: WorkQueue) -> None:
     if used:
         raise NotReady(
             f"Work queue {queue.name} is used by {used} deployment{'' if used == 1 else 's'}.",
-            hint="Deploy them to another queue first.",
+            hint=f"Deploy {'it' if used == 1 else 'them'} to another queue first.",
         )
     default = get(tx, queue.pool_id)
     tx.execute(

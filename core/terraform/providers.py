@@ -71,7 +71,9 @@ class Backend:
         lacks = [name for name in _NEEDED.get(self.kind, ()) if not self.settings.get(name)]
         if lacks:
             given = " ".join(f"--backend-config {name}=…" for name in lacks)
-            raise UsageError(f"The state backend {self.kind} needs {' and '.join(lacks)}.", hint=f"Give it: {given}")
+            them = "it" if len(lacks) == 1 else "them"
+            needs = f"The state backend {self.kind} needs {' and '.join(lacks)}."
+            raise UsageError(needs, hint=f"Give {them}: {given}")
         for name in self.settings:
             if name in _SECRET_SETTINGS:
                 raise UsageError(

@@ -116,7 +116,7 @@ def test_a_taken_name(run):
     assert run(*CREATE, "--set", "region=eu").code == 0
     again = run(*CREATE, "--set", "region=eu")
     assert again.code == 2
-    assert "A work pool named p exists already (lab:push, not-provisioned).\nTake another name" in again.err
+    assert "A work pool named p exists already (lab:push, not provisioned).\nTake another name" in again.err
 
 
 @pytest.mark.parametrize("text", NASTY)
@@ -343,6 +343,34 @@ def test_plugins_that_are_left_out_are_listed(run):
     assert "neither an installed plugin nor a module" in listed.json["problems"][0]["message"]
     assert run("plugin", "ls").code == 0
     assert "lab:push" not in run("--no-plugins", "work-pool", "types").out
+
+
+def test_sentences_are_of_the_number_of_what_they_are_about(run, tmp_path):
+    (tmp_path / "f.py").write_text("from poolform import flow\n\n@flow\ndef f():\n    pass\n")
+    for args, said in (
+        (("flow-run", "ls"), "There are no runs yet. Make one: poolform deployment run\n"),
+        (("flow-run", "ls", "--state", "late"), "There are no such runs.\n"),
+        (("block", "ls"), "There are no blocks yet. Make one: poolform block create TYPE/NAME\n"),
+        (("block", "create", "secret/x"), 'Give it as JSON, {"value": …}, in a file or on standard input: '),
+        (("work-pool", "create", "p", "--type", "process"), "Created the work pool p."),
+        (
+            ("work-pool", "create", "q", "--type", "process", "--backend", "s3"),
+            "\nGive them: --backend-config bucket=…",
+        ),
+        (("deploy", "f.py:f", "-n", "x", "-p", "p"), "Work pool p is not provisioned, so nothing can run in it."),
+        (
+            ("deploy", "f.py:f", "-n", "x", "-p", "p", "--param", "a=1"),
+            "a: there is no such parameter; it takes none.\n",
+        ),
+        (("deploy", "f.py:f", "-n", "x", "-p", "p", "-q", "no"), "The work pool p has no work queue named no.\n"),
+        (
+            ("deployment", "schedule", "create", "f/x"),
+            "A schedule has one of cron, interval and rrule, and this one has",
+        ),
+        (("work-queue", "create", "default", "-p", "p"), "The work pool p has a work queue named default already."),
+        (("work-pool", "delete", "p", "--yes"), "Deploy it to another pool first, or delete it too: "),
+    ):
+        assert said in run(*args).err, args
 
 
 def test_a_plugin_that_is_not_there_is_said_once_by_whatever_needs_plugins(run):

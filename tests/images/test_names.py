@@ -108,7 +108,7 @@ def test_pools_without_images_refuse_one(plugins):
 
 def test_an_image_for_a_registry_that_is_yet_to_be_made_is_told_to_provision_it(plugins):
     pool = replace(new_record("cloud", plugins.pool_type("ecs:push"), Variables()), image_namespace=None)
-    with pytest.raises(NotReady, match="the work pool cloud, which has one of its own, is not-provisioned") as caught:
+    with pytest.raises(NotReady, match="the work pool cloud, which has one of its own, is not provisioned") as caught:
         images.order("my-image:1", pool, plugins).carry_out(None)
     assert "poolform work-pool provision-infra cloud" in caught.value.hint
 

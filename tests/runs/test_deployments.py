@@ -108,7 +108,7 @@ def test_a_flow_that_does_not_want_its_parameters_checked_gets_what_it_is_given(
 @pytest.mark.parametrize(
     ("changes", "message", "hint"),
     [
-        ({"state": "not-provisioned"}, "here is not-provisioned, so nothing can run", "work-pool provision-infra here"),
+        ({"state": "not-provisioned"}, "here is not provisioned, so nothing can run", "work-pool provision-infra here"),
         ({"paused": True}, "here is paused, so nothing would run", "work-pool resume here"),
     ],
 )

@@ -73,7 +73,7 @@ def test_what_is_stopped_is_named_with_the_way_out(house):
         assert re.match(f"{noun} is paused: poolform {way}", house.why(run))
     with house.store.write() as tx:
         pools.update(tx, house.pool.id, state="not-provisioned")
-    assert house.why(run) == "the work pool p is not-provisioned: poolform work-pool provision-infra p"
+    assert house.why(run) == "the work pool p is not provisioned: poolform work-pool provision-infra p"
     with house.store.write() as tx:
         pools.delete(tx, house.pool.id, with_deployments=True)
     with house.store.read() as tx:
