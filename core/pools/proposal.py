@@ -94,7 +94,7 @@ class Proposal:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to ask about."""
-        return self.plan.is_empty and not self.credential
+        return self.plan.is_empty and not self.credential and not self.is_move
 
 
 def plan_sentences(plan: Plan, nouns: Mapping[str, str]) -> tuple[Sentence, ...]:

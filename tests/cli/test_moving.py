@@ -7,9 +7,11 @@ import pytest
 from poolform.core.errors import NotReady
 from poolform.core.pools import moving
 from poolform.core.pools.contract import Connection, Moves
+from poolform.core.pools.proposal import Proposal, Sentence
 from poolform.core.settings import Settings
 from poolform.core.store import pools, runs
 from poolform.core.store.database import open_store
+from poolform.core.terraform.plan import NOTHING
 from poolform.provisioners.managed.pool_type import Managed
 from poolform.provisioners.managed.variables import ManagedVariables
 
@@ -46,6 +48,13 @@ def test_a_pool_moves_when_nothing_runs_in_it_and_takes_its_folder_along(poolfor
     done = poolform("deployment", "run", "f/x", "--watch")
     assert (done.code, done.out) == (0, "hello\n"), done.err
     assert poolform(*move).code == 0
+
+
+def test_a_move_is_asked_about_though_terraform_has_nothing_to_do():
+    effects = (Sentence("destroy", "Remove the folder /old"),)
+    parts = {"pool": None, "recorded_at": None, "module": None, "workspace": None, "plan": NOTHING, "binary": None}
+    assert not Proposal("provision", **parts, effects=effects).is_empty
+    assert Proposal("deprovision", **parts, effects=effects).is_empty
 
 
 def test_a_managed_pool_moves_as_well(tmp_path):
