@@ -10,6 +10,7 @@ import typer
 
 from poolform.cli.apply import deploy_from_file, say_deployed
 from poolform.cli.completion import block_names, pool_names, queue_names
+from poolform.cli.parameters import Whole, gathered
 from poolform.cli.session import Session
 from poolform.cli.view import say
 
@@ -48,6 +49,7 @@ def deploy(
         str, typer.Option("--queue", "--work-queue", "-q", help="The pool's work queue.", autocompletion=queue_names)
     ] = "default",
     param: Annotated[list[str] | None, typer.Option("--param", metavar="KEY=VALUE", help="A parameter.")] = None,
+    params: Whole = None,
     job_variable: Annotated[
         list[str] | None, typer.Option("--job-variable", "-jv", metavar="KEY=VALUE", help="A job variable.")
     ] = None,
@@ -116,7 +118,7 @@ def deploy(
     Without FILE.py:FLOW, deploy what a project file has: --all of it, or by --name.
     """
     if entrypoint is None:
-        flags = any((param, job_variable, tag, pool, version, description, source, cron, interval, rrule))
+        flags = any((param, params, job_variable, tag, pool, version, description, source, cron, interval, rrule))
         deploy_from_file(ctx, names=name or [], everything=all_, file=file, flags=flags)
         return
     from poolform.core.errors import UsageError
@@ -168,7 +170,7 @@ def deploy(
         entrypoint=found.entrypoint,
         source=found.source,
         queue=queue,
-        parameters=parse_assignments(param or (), found.flow.parameter_schema),
+        parameters=gathered(params, param, found.flow.parameter_schema),
         job_variables=variables,
         options={option: value for option, value in given.items() if value is not None},
         tags=tag or (),

@@ -9,11 +9,11 @@ import typer
 
 from poolform.cli import deployment_schedule
 from poolform.cli.completion import deployment_names, pool_names
+from poolform.cli.parameters import One, Whole, gathered
 from poolform.cli.session import Session
 from poolform.cli.view import Format, Output, fields, iso, say, show, show_json, table, when
 
 if TYPE_CHECKING:
-    from poolform.core.errors import Interrupted
     from poolform.core.store.deployments import Deployment
     from poolform.core.store.runs import FlowRun
     from poolform.core.store.schedules import DeploymentSchedule
@@ -72,7 +72,11 @@ def run(
     name: Name,
     *,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show its states and lines until it has ended.")] = False,
-    param: Annotated[list[str] | None, typer.Option("--param", "-p", metavar="KEY=VALUE", help="A parameter.")] = None,
+    watch_timeout: Annotated[
+        float | None, typer.Option("--watch-timeout", metavar="SECONDS", min=0.0, help="Watch it so long at most.")
+    ] = None,
+    param: One = None,
+    params: Whole = None,
     job_variable: Annotated[
         list[str] | None, typer.Option("--job-variable", "-jv", metavar="KEY=VALUE", help="A job variable.")
     ] = None,
@@ -97,7 +101,7 @@ def run(
     with session.store.read() as tx:
         deployment = deployments.get(tx, name)
         pool = pools.get(tx, deployment.pool)
-    parameters = parse_assignments(param or (), deployment.parameter_schema)
+    parameters = gathered(params, param, deployment.parameter_schema)
     variables = parse_assignments(job_variable or (), pool.base_job_template["variables"], option="--job-variable")
     deployed.check_run(pool, deployment, parameters=parameters, job_variables=variables)
     if deployment.paused and pool.type != "served":
@@ -117,48 +121,26 @@ def run(
             tags=tag or (),
             scheduled_at=tx.now() + delay if delay is not None else due,
         )
-    if not watch:
+    if not watch and watch_timeout is None:
         _say_submitted(session, submitted, output)
         return
-    raise typer.Exit(watched(session, submitted, output))
+    raise typer.Exit(watched(session, submitted, output, timeout=watch_timeout))
 
 
-def watched(session: Session, submitted: FlowRun, output: Format = Format.text) -> int:
+def watched(session: Session, submitted: FlowRun, output: Format = Format.text, *, timeout: float | None = None) -> int:
     """Watch a run to its end, dispatching it here where no worker does; return the exit code it amounts to."""
     from poolform.cli.flow_run import as_json
-    from poolform.cli.watching import dispatching, exit_code
+    from poolform.cli.watching import dispatching, exit_code, interrupted
     from poolform.cli.watching import watch as watch_run
 
     try:
         with dispatching(session, submitted):
-            ended = watch_run(session, submitted.id, with_logs=output is Format.text)
+            ended = watch_run(session, submitted.id, with_logs=output is Format.text, timeout=timeout)
     except KeyboardInterrupt as exc:
-        raise _interrupted(session, submitted.id) from exc
+        raise interrupted(session, submitted.id) from exc
     if output is Format.json:
         show_json(as_json(ended))
     return exit_code(ended)
-
-
-def _interrupted(session: Session, run_id: str) -> Interrupted:
-    """Return the error for a run that is not watched any more: what becomes of it, and who sees to that."""
-    from poolform.cli.watching import unserved
-    from poolform.core.errors import Interrupted
-    from poolform.core.store import pools, runs, workers
-
-    with session.store.read() as tx:
-        run = runs.get(tx, run_id)
-        pool = pools.by_id(tx, run.pool_id)
-        alive = workers.live(tx, pool_id=run.pool_id)
-    waits = run.state == "scheduled"
-    hint = f"Watch it: poolform flow-run watch {run.id[:12]}, or cancel it: poolform flow-run cancel {run.id[:12]}."
-    if pool is not None and pool.type == "served":  # no worker takes such a run, only the script that serves it
-        if unserved(session, run):
-            hint += f" {'It is launched' if waits else 'Its outcome is noted'} once its script is started again."
-    elif not alive:
-        hint += f" {'It is launched' if waits else 'Its outcome is noted'} by the next worker: poolform worker start"
-    return Interrupted(
-        f"Interrupted: the run {run.name} {'waits to be launched' if waits else 'goes on'}; nothing is lost.", hint=hint
-    )
 
 
 def _say_submitted(session: Session, submitted: FlowRun, output: Format) -> None:

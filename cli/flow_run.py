@@ -131,7 +131,7 @@ def logs(
     if follow:
         from poolform.cli.watching import watch
 
-        watch(session, found.id, with_states=False)
+        watch(session, found.id, with_states=False, follows=True)
         return
     after, everything = (0, 0), []
     while True:
@@ -152,9 +152,16 @@ def logs(
 
 
 @app.command("watch")
-def watch(ctx: typer.Context, run: Run) -> None:
+def watch(
+    ctx: typer.Context,
+    run: Run,
+    *,
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", metavar="SECONDS", min=0.0, help="Watch it so long at most.")
+    ] = None,
+) -> None:
     """Show a run's states and lines as they come. Exit code 5 when it failed or crashed."""
-    from poolform.cli.watching import exit_code
+    from poolform.cli.watching import exit_code, interrupted
     from poolform.cli.watching import watch as watch_run
     from poolform.core.runs import lateness
     from poolform.core.store import runs
@@ -167,7 +174,11 @@ def watch(ctx: typer.Context, run: Run) -> None:
         say(f"{found.name} is due at {when(found.scheduled_at)}.", "yellow")
     if kept:
         say(f"{found.name} waits: {kept}", "yellow")
-    raise typer.Exit(exit_code(watch_run(session, found.id)))
+    try:
+        ended = watch_run(session, found.id, follows=True, timeout=timeout)
+    except KeyboardInterrupt as exc:
+        raise interrupted(session, found.id) from exc
+    raise typer.Exit(exit_code(ended))
 
 
 @app.command("cancel")

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 from poolform.cli.view import say, show_line, styled
 from poolform.core.dispatch.tasks import Listener
-from poolform.core.store import logs, runs
+from poolform.core.errors import Interrupted, PoolformError
+from poolform.core.runs import lateness
+from poolform.core.store import logs, pools, runs, workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -58,18 +60,29 @@ def because(state: str, reason: str | None) -> str:
     return f": {reason}" if reason and reason != state else ""
 
 
-def watch(session: Session, run_id: str, *, with_logs: bool = True, with_states: bool = True) -> FlowRun:
+def watch(
+    session: Session,
+    run_id: str,
+    *,
+    with_logs: bool = True,
+    with_states: bool = True,
+    follows: bool = False,
+    timeout: float | None = None,
+) -> FlowRun:
     """Show a run's states and lines as they come, until it has ended; return it as it ended.
 
-    Lines go to stdout, states to stderr.
+    Lines go to stdout, states to stderr. Whoever only `follows` is told when nobody else looks after the run. Raises
+    NotEnded once `timeout` seconds have passed.
     """
-    seen_state, seen_line = 0, (0, 0)
+    seen_state, seen_line, told = 0, (0, 0), None
+    deadline = None if timeout is None else time.monotonic() + timeout
     with session.store.wake() as wake:
         while True:
             with session.store.read() as tx:
                 run = runs.get(tx, run_id)
                 changes = runs.states(tx, run_id, after=seen_state)
                 lines = logs.of_run(tx, run_id, after=seen_line, limit=_PAGE) if with_logs else []
+                alone = lateness.abandoned(tx, run) if follows else None
             more = len(lines) == _PAGE
             for news in lines if more else _in_order(changes, lines):
                 if isinstance(news, logs.LogRow):
@@ -81,9 +94,49 @@ def watch(session: Session, run_id: str, *, with_logs: bool = True, with_states:
                     say(f"{run.name} is {state_in_colour(news.state)}{because(news.state, news.reason)}")
             if more:
                 continue
-            if run.ended and not run.worker_id:
+            if run.ended and (alone or not run.worker_id):
                 return run
-            wake.wait(_LOOK)
+            if alone != told and alone is not None:
+                say(f"Nobody follows {run.name} now: {alone}", "yellow")
+            told = alone
+            left = _LOOK if deadline is None else deadline - time.monotonic()
+            if left <= 0:
+                raise NotEnded(run, timeout or 0)
+            wake.wait(min(left, _LOOK))
+
+
+class NotEnded(PoolformError):
+    """A run was watched for as long as was asked for, and goes on."""
+
+    def __init__(self, run: FlowRun, seconds: float) -> None:
+        super().__init__(
+            f"The run {run.name} has not ended within {seconds:g} s: it is {run.state}.", hint=f"{_watch_on(run)}."
+        )
+
+
+def interrupted(session: Session, run_id: str) -> Interrupted:
+    """Return the error for a run that is not watched any more: what becomes of it, and who sees to that."""
+    with session.store.read() as tx:
+        run = runs.get(tx, run_id)
+        pool = pools.by_id(tx, run.pool_id)
+        alive = workers.live(tx, pool_id=run.pool_id)
+    if run.ended:
+        return Interrupted(f"Interrupted: the run {run.name} is {run.state}.")
+    waits = run.state == "scheduled"
+    hint = f"{_watch_on(run)}."
+    if pool is not None and pool.type == "served":  # no worker takes such a run, only the script that serves it
+        if unserved(session, run):
+            hint += f" {'It is launched' if waits else 'Its outcome is noted'} once its script is started again."
+    elif not alive:
+        hint += f" {'It is launched' if waits else 'Its outcome is noted'} by the next worker: poolform worker start"
+    return Interrupted(
+        f"Interrupted: the run {run.name} {'waits to be launched' if waits else 'goes on'}; nothing is lost.", hint=hint
+    )
+
+
+def _watch_on(run: FlowRun) -> str:
+    short = run.id[:12]
+    return f"Watch it: poolform flow-run watch {short}, or cancel it: poolform flow-run cancel {short}"
 
 
 def _in_order(changes: Sequence[_News], lines: Sequence[_News]) -> list[_News]:
@@ -103,7 +156,6 @@ def dispatching(session: Session, run: FlowRun) -> Iterator[None]:
         yield
         return
     from poolform.core.dispatch.wiring import make_worker
-    from poolform.core.store import pools
 
     with session.store.read() as tx:
         pool = pools.by_id(tx, run.pool_id)
@@ -141,15 +193,13 @@ def dispatching(session: Session, run: FlowRun) -> Iterator[None]:
 
 
 def _somebody_dispatches(session: Session, run: FlowRun) -> bool:
-    from poolform.core.store import workers
-
     with session.store.read() as tx:
         return bool(workers.live(tx, pool_id=run.pool_id))
 
 
 def unserved(session: Session, run: FlowRun) -> str | None:
     """Return what keeps a run of a served deployment waiting: that nobody serves it now. None for all others."""
-    from poolform.core.store import pools, queues, workers
+    from poolform.core.store import queues
 
     with session.store.read() as tx:
         pool = pools.by_id(tx, run.pool_id)

@@ -37,6 +37,13 @@ def kept_by(tx: Transaction, run: FlowRun) -> str | None:
     return _stopped(pool, queue, deployment) or _unserved(tx, pool) or _full(tx, pool, queue, deployment)
 
 
+def abandoned(tx: Transaction, run: FlowRun) -> str | None:
+    """Return why nobody follows a run that was launched, so that no more is heard of it; None if somebody does."""
+    pool = pools.by_id(tx, run.pool_id)
+    followed = run.worker_id is not None and (run.lease_expires_at or 0) > tx.now()
+    return None if followed or pool is None or run.state == "scheduled" else _unserved(tx, pool)
+
+
 def _stopped(pool: WorkPool, queue: WorkQueue | None, deployment: Deployment | None) -> str | None:
     if pool.state != "ready":
         return f"the work pool {pool.name} is {pool.state_in_words}: poolform work-pool provision-infra {pool.name}"

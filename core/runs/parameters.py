@@ -99,6 +99,17 @@ def parse_assignments(
     return values
 
 
+def parse_object(text: str, *, option: str) -> dict[str, Json]:
+    """Read a JSON object. Raises UsageError, which names the option, for what is none."""
+    try:
+        values = json.loads(text)
+    except ValueError as exc:
+        raise UsageError(f"{option} is not JSON: {exc}.", hint=f'Write {option} \'{{"name": "value"}}\'.') from exc
+    if not isinstance(values, dict):
+        raise UsageError(f"{option} is not a JSON object.", hint=f'Write {option} \'{{"name": "value"}}\'.')
+    return values
+
+
 def _parse(text: str, schema: Mapping[str, Json]) -> Json:
     if schema.get("type") == "string":
         return text
