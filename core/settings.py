@@ -32,9 +32,16 @@ class Settings:
         """Read the environment's settings.
 
         POOLFORM_HOME, _DATABASE_URL, _TERRAFORM, _PLUGINS (names separated by commas), _TRACE_PLUGINS and _RETENTION.
+        Raises PoolformError where nothing says where home is.
         """
         env = os.environ if environ is None else environ
-        home = Path(env.get("POOLFORM_HOME") or Path.home() / ".poolform").expanduser().absolute()
+        try:
+            home = Path(env.get("POOLFORM_HOME") or Path.home() / ".poolform").expanduser().absolute()
+        except RuntimeError as exc:  # a container's nameless user id, without HOME
+            raise PoolformError(
+                "Poolform has no place to keep things: you have no home folder.",
+                hint="Set POOLFORM_HOME to a folder that you may write to.",
+            ) from exc
         plugins = env.get("POOLFORM_PLUGINS")
         return cls(
             home=home,
@@ -50,9 +57,12 @@ class Settings:
 
         Raises PoolformError when home cannot be written.
         """
-        path = self.home.joinpath(*parts)
+        path = self.home
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for part in parts:  # one by one: what mkdir makes on the way has not this mode
+                path /= part
+                path.mkdir(mode=0o700, exist_ok=True)
         except OSError as exc:
             raise PoolformError(
                 f"Poolform's home {self.home} cannot be written: {exc.strerror or exc}.",

@@ -200,12 +200,12 @@ def _has_plugin_cache(env: Mapping[str, str]) -> bool:
     if env.get("TF_PLUGIN_CACHE_DIR"):
         return True
     named = env.get("TF_CLI_CONFIG_FILE")
-    candidates = [Path(named)] if named else [Path.home() / ".terraformrc", Path.home() / ".tofurc"]
-    for path in candidates:
+    for path in [Path(named)] if named else [Path("~/.terraformrc"), Path("~/.tofurc")]:
         try:
+            path = path if named else path.expanduser()  # noqa: PLW2901 - the same file
             if re.search(r"^\s*plugin_cache_dir\s*=", path.read_text(encoding="utf-8"), re.MULTILINE):
                 return True
-        except (OSError, UnicodeDecodeError):
+        except (OSError, UnicodeDecodeError, RuntimeError):  # or nobody has a home here
             continue
     return False
 

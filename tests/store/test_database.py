@@ -180,6 +180,29 @@ def test_the_default_is_a_file_in_a_private_home(home):
     assert (home / "poolform.db").exists()
 
 
+def test_every_folder_of_home_is_private_whichever_is_made_first(tmp_path):
+    old = os.umask(0)
+    try:
+        made = Settings.from_environment({"POOLFORM_HOME": str(tmp_path / "home")}).folder("terraform", "data")
+    finally:
+        os.umask(old)
+    folders = (made, made.parent, made.parent.parent)
+    assert [stat.S_IMODE(folder.stat().st_mode) for folder in folders] == [0o700] * 3
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody without a name")
+def test_who_has_no_home_is_told_to_name_one():
+    code = """
+import os
+from poolform.core.settings import Settings
+os.environ.pop("HOME", None), os.environ.pop("POOLFORM_HOME", None), os.setuid(54_321)
+try: Settings.from_environment()
+except Exception as e: print(e.hint)
+"""
+    said = subprocess.check_output([sys.executable, "-c", code], text=True)
+    assert said == "Set POOLFORM_HOME to a folder that you may write to.\n"
+
+
 @pytest.mark.parametrize(
     ("url", "said"),
     [
