@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from poolform.core.dispatch.worker import Worker
     from poolform.core.store.pools import WorkPool
 
+_PATIENCE = 3.0  # seconds that a stopping worker waits for its platforms' answers, whatever it hears
+
 app = typer.Typer(
     help="Workers: processes that launch runs and look after them.", no_args_is_help=True, add_completion=False
 )
@@ -53,7 +55,8 @@ def start(
 ) -> None:
     """Launch runs and look after them until stopped. Stopping it harms no run: the next worker takes over.
 
-    Ctrl-C and SIGTERM stop it, at once or after --drain; a second one does so at once.
+    Ctrl-C and SIGTERM stop it, at once or after --drain; a second one does so at once, also where a platform does not
+    answer.
     """
     from poolform.cli.watching import Printing
     from poolform.core.dispatch import health
@@ -157,6 +160,11 @@ def _until_stopped(worker: Worker, drain: float) -> int:
         hurried.wait(drain)
     left = len(worker.status().held)
     worker.stop()
+    thread.join(_PATIENCE)
+    if thread.is_alive():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        say("A platform does not answer. Ctrl-C ends the worker all the same: its runs are taken over later.", "yellow")
     thread.join()
     if failures:
         raise failures[0]

@@ -174,6 +174,8 @@ class _Serving:
     def _asked(self, _number: int, _frame: object) -> None:
         if self._stop.is_set():
             self._worker.stop()
+            for number in _SIGNALS:
+                signal.signal(number, signal.SIG_DFL)  # the next one does not wait for a platform that does not answer
         self._stop.set()
 
     def _begin_to_stop(self) -> None:
