@@ -22,18 +22,23 @@ from poolform.core.settings import Settings
 from poolform.core.store.database import open_store
 from poolform.core.terraform.locate import locate
 
-# Groups of tests that take a minute or more, the longest first. Begun last, one would keep one core busy alone.
+# Files whose tests take half a minute or more together, the longest first: begun last, one keeps a core busy alone.
 LONGEST = (
     "ecs/test_crashes_provisioning",
     "ecs/test_module",
+    "tests/test_ray",
     "ecs/test_crashes_running",
+    "ecs/test_cli",
     "cloud_run/test_crashes_running",
-    "container_instance/test_crashes",
+    "ecs/test_backends",
     "kubernetes/test_crashes",
-    "docker_pool/test_crashes",
+    "container_instance/test_crashes",
     "cloud_run/test_cli",
-    "container_instance/test_cli",
     "cloud_run/test_crashes_provisioning",
+    "container_instance/test_cli",
+    "docker_pool/test_crashes",
+    "kubernetes/test_cli",
+    "docker_pool/test_cli",
 )
 
 
@@ -84,16 +89,19 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         definitions = [found[-1] for found in item._fixtureinfo.name2fixturedefs.values()]
         if any(definition.scope in ("module", "class") for definition in definitions):
-            item.add_marker(pytest.mark.xdist_group(f"{item.path.parent.name}/{item.path.stem}"))
+            item.add_marker(pytest.mark.xdist_group(_file(item)))
     items.sort(key=_place)
 
 
 def _place(item):
-    """When a test's turn is: groups that take longest first, then other groups, then what can go anywhere."""
-    group = item.get_closest_marker("xdist_group")
-    if group is None:
-        return len(LONGEST) + 1
-    return LONGEST.index(group.args[0]) if group.args[0] in LONGEST else len(LONGEST)
+    """When a test's turn is: first the files that take longest, then other groups, then what can go anywhere."""
+    if _file(item) in LONGEST:
+        return LONGEST.index(_file(item))
+    return len(LONGEST) + (item.get_closest_marker("xdist_group") is None)
+
+
+def _file(item):
+    return f"{item.path.parent.name}/{item.path.stem}"
 
 
 @pytest.fixture(autouse=True)

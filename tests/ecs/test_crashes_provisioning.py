@@ -74,8 +74,8 @@ WAYS = {
 }
 PEACE = "left in peace"
 MATRIX = Matrix(MAKES, WAYS)
-ANSWERS = ("refused", "refused after", "throttled")
-"""Ways that one pool can suffer together, each at other resources."""
+TOGETHER = ("refused", "refused after", "interrupted", "throttled")
+"""Ways that one pool can suffer, each at other resources; a power cut would take the others' answers along."""
 # A group is born with a rule like ours; where that one was adopted, ours is never made.
 ADOPTED = {"aws_vpc_security_group_egress_rule.jobs"}
 SETTLING = 1.0
@@ -213,14 +213,14 @@ def trials(aws, cli_config, tmp_path_factory, everything):
         started = {name: threads.submit(go, name, ways) for name, ways in pools(everything=everything).items()}
     aws.faults.clear()
     done = {name: trial.result() for name, trial in started.items()}
-    return {way: done[way] if way in done else done[ANSWERS[0]] for way in (PEACE, *WAYS)}
+    return {way: done[way] if way in done else done[TOGETHER[0]] for way in (PEACE, *WAYS)}
 
 
 def pools(*, everything):
     """Return each pool by what befalls it, with the way of each resource: the same for all, where all are tried."""
     found = {way: dict.fromkeys(MATRIX.struck(way, everything=everything), way) for way in WAYS}
     if not everything:
-        first, *others = ANSWERS
+        first, *others = TOGETHER
         for way in others:
             found[first] |= found.pop(way)
     return {PEACE: {}, **found}
