@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 WHEEL_VENV := build/wheel-venv
 RAY_VENV := $(VENV)/ray
 STAMP := $(VENV)/.installed
-# Groups of tests in the order that tests/conftest.py gives them, the longest first.
-PARALLEL := -n auto --dist loadgroup --no-loadscope-reorder
+# Groups of tests in the order that tests/conftest.py gives them, the longest first; what took longest is said in the end.
+PARALLEL := -n auto --dist loadgroup --no-loadscope-reorder --durations 20
 
 help:            ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
