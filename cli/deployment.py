@@ -104,7 +104,7 @@ def run(
     parameters = gathered(params, param, deployment.parameter_schema)
     variables = parse_assignments(job_variable or (), pool.base_job_template["variables"], option="--job-variable")
     deployed.check_run(pool, deployment, parameters=parameters, job_variables=variables)
-    if deployment.paused and pool.type != "served":
+    if deployment.paused and not pool.is_served:
         say(f"{name} is paused, so the run waits: poolform deployment resume '{name}'", "yellow")
     delay = durations.seconds(start_in, of="--start-in") if start_in is not None else None
     due = timetables.moment(start_at, of="--start-at") if start_at is not None else None

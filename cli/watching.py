@@ -124,7 +124,7 @@ def interrupted(session: Session, run_id: str) -> Interrupted:
         return Interrupted(f"Interrupted: the run {run.name} is {run.state}.")
     waits = run.state == "scheduled"
     hint = f"{_watch_on(run)}."
-    if pool is not None and pool.type == "served":  # no worker takes such a run, only the script that serves it
+    if pool is not None and pool.is_served:  # no worker takes such a run, only the script that serves it
         if unserved(session, run):
             hint += f" {'It is launched' if waits else 'Its outcome is noted'} once its script is started again."
     elif not alive:
@@ -159,7 +159,7 @@ def dispatching(session: Session, run: FlowRun) -> Iterator[None]:
 
     with session.store.read() as tx:
         pool = pools.by_id(tx, run.pool_id)
-    if pool and pool.type == "served":
+    if pool and pool.is_served:
         yield
         return
     stopped, made = threading.Event(), []
@@ -203,7 +203,7 @@ def unserved(session: Session, run: FlowRun) -> str | None:
 
     with session.store.read() as tx:
         pool = pools.by_id(tx, run.pool_id)
-        if pool is None or pool.type != "served":
+        if pool is None or not pool.is_served:
             return None
         queue = queues.find(tx, pool.id, run.queue or "")
         if workers.live(tx, pool_id=pool.id) and queue is not None and not queue.paused:

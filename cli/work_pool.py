@@ -90,7 +90,7 @@ def update(
 ) -> None:
     """Change a pool's name, limit or base job template; its variables change with provision-infra."""
     from poolform.core.errors import UsageError
-    from poolform.core.pools.records import check_name
+    from poolform.core.pools.records import check_rename
     from poolform.core.runs.jobs import load_template
 
     changes: dict[str, Any] = {}
@@ -99,7 +99,7 @@ def update(
     if concurrency_limit is not None:
         changes["concurrency_limit"] = concurrency_limit
     if rename is not None:
-        check_name(rename)
+        check_rename(_get(ctx, name), rename)
         changes["name"] = rename
     if not changes:
         raise UsageError(

@@ -24,6 +24,7 @@ from poolform.core.runs import durations, timetables
 from poolform.core.runs.authoring import as_deployment
 from poolform.core.runs.jobs import base_job_template
 from poolform.core.store import deployments, leases, pools, queues, runs
+from poolform.core.store.pools import SERVED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,9 +35,6 @@ if TYPE_CHECKING:
     from poolform.core.store.deployments import Deployment
     from poolform.core.store.pools import WorkPool
     from poolform.core.store.runs import FlowRun
-
-SERVED = "served"
-"""Name and type of the pool of served deployments."""
 
 
 def serve(

@@ -36,10 +36,25 @@ def check_name(name: str) -> None:
         )
 
 
+def check_rename(pool: WorkPool, name: str) -> None:
+    """Refuse a new name that a pool cannot have. Raises UsageError."""
+    check_name(name)
+    if pool.is_served:
+        raise UsageError(f"The work pool {pool.name} keeps its name: scripts that serve flows find it by that.")
+
+
 def type_of(plugins: Plugins, pool: WorkPool) -> Registered:
-    """Return the type of a pool. Raises NotFound, naming the plugin that brought it where that is gone."""
+    """Return the type of a pool. Raises NotFound, naming the plugin that brought it where that is gone.
+
+    Raises UsageError for the pool of served deployments, which has none.
+    """
     if pool.type in plugins.pool_types or plugins.problems:  # a plugin that is broken is named there
         return plugins.pool_type(pool.type)
+    if pool.is_served:
+        raise UsageError(
+            f"The work pool {pool.name} has no infrastructure: its runs are processes of the scripts that serve them.",
+            hint="Start such a script, or make a pool: poolform work-pool create NAME --type TYPE --provision-infra",
+        )
     plugin = f"{pool.plugin} {pool.plugin_version}".strip()
     raise NotFound(
         f"The pool type {pool.type} of the work pool {pool.name} is not here: the plugin {plugin} brought it.",

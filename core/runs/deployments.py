@@ -53,9 +53,15 @@ class Plan:
 def check(pool: WorkPool, plan: Plan) -> None:
     """Refuse a deployment that could not run as it is. Asks nobody, so it is done before a transaction is open.
 
-    Raises UsageError for the name, InvalidValues for options, parameters and job variables that do not fit.
+    Raises UsageError for the name, and for the pool of served deployments; InvalidValues for options, parameters and
+    job variables that do not fit.
     """
     _check_name(plan.name)
+    if pool.is_served and plan.queue != f"{plan.flow.flow_name}/{plan.name}":  # the queue that serving gives it
+        raise UsageError(
+            f"No worker takes what is deployed to the work pool {pool.name}: scripts serve their own flows there.",
+            hint="Name another pool, or serve the flow from its script: flow.serve(name=NAME).",
+        )
     options = {**plan.flow.options, **plan.options}
     _check_options(options)
     if options.get("validate_parameters", True):

@@ -49,7 +49,7 @@ def _stopped(pool: WorkPool, queue: WorkQueue | None, deployment: Deployment | N
         return f"the work pool {pool.name} is {pool.state_in_words}: poolform work-pool provision-infra {pool.name}"
     if pool.paused:
         return f"the work pool {pool.name} is paused: poolform work-pool resume {pool.name}"
-    if queue is not None and queue.paused and pool.type != "served":
+    if queue is not None and queue.paused and not pool.is_served:
         return f"the work queue {queue.name} is paused: poolform work-queue resume {queue.name} --pool {pool.name}"
     if deployment is not None and deployment.paused:
         return f"its deployment is paused: poolform deployment resume '{deployment.full_name}'"
@@ -59,7 +59,7 @@ def _stopped(pool: WorkPool, queue: WorkQueue | None, deployment: Deployment | N
 def _unserved(tx: Transaction, pool: WorkPool) -> str | None:
     if workers.live(tx, pool_id=pool.id):
         return None
-    if pool.type == "served":
+    if pool.is_served:
         return "nobody serves its deployment now: start the script that does"
     return f"no worker is there for the work pool {pool.name}: poolform worker start --pool {pool.name}"
 

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 PoolState = Literal["not-provisioned", "provisioning", "ready", "deprovisioning"]
 
 
+SERVED = "served"
+"""Name and type of the pool of served deployments."""
+
+
 @dataclass(frozen=True)
 class WorkPool(Record):
     """A named place to run jobs. JSON columns are plain values here; times are seconds since the epoch.
@@ -51,6 +55,11 @@ class WorkPool(Record):
     image_namespace: str | None
     created_at: float
     updated_at: float
+
+    @property
+    def is_served(self) -> bool:
+        """Say whether this is the pool of served deployments, which scripts run and no worker does."""
+        return self.type == SERVED
 
     @property
     def state_in_words(self) -> str:

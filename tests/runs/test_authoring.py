@@ -242,6 +242,23 @@ def test_workers_for_all_pools_leave_served_runs_alone(script, poolform, pool):
 
 
 @pytest.mark.slow
+def test_the_pool_of_served_deployments_is_for_them_alone(script, poolform, tmp_path):
+    serving = script("etl.serve('x', parameters={'day': 1})", wait=False)
+    wait_until(lambda: poolform("deployment", "ls", "-o", "json").json)
+    serving.kill()
+    serving.communicate(timeout=20)
+    (tmp_path / "other.py").write_text("def other(): ...\n")
+    for words, said in (
+        (("deploy", "other.py:other", "--name", "x", "--pool", "served"), "No worker takes what is deployed to"),
+        (("work-pool", "update", "served", "--name", "mine"), "The work pool served keeps its name"),
+        (("work-pool", "provision-infra", "served", "--yes"), "The work pool served has no infrastructure"),
+        (("work-pool", "render", "served"), "The work pool served has no infrastructure"),
+    ):
+        refused = poolform(*words)
+        assert (refused.code, said in refused.err) == (2, True), refused.err
+
+
+@pytest.mark.slow
 def test_a_second_ctrl_c_leaves_at_once_and_the_next_to_serve_takes_over(script, poolform):
     stubborn = """
 from poolform import flow
