@@ -59,8 +59,11 @@ class ManagedContainers(Launcher):
         return self._inner.launch(self._contained(job, environment))
 
     def find(self, key: str) -> str | None:
-        """Look for the job's container."""
-        return self._inner.find(key)
+        """Look for the job's container. Without one, no job has the environment that a worker took for it and died."""
+        found = self._inner.find(key)
+        if found is None:
+            self._leave(key)
+        return found
 
     def poll(self, handles: Sequence[str]) -> Mapping[str, JobStatus]:
         """Ask the engine; what it says of limits, it says of ours."""
@@ -80,10 +83,7 @@ class ManagedContainers(Launcher):
     def remove(self, handle: str) -> None:
         """Remove the container, and let its environment go."""
         self._inner.remove(handle)
-        key = handle.removeprefix("poolform-")
-        (self._folder / "environments" / "uses" / key).unlink(missing_ok=True)
-        for environments in self._by_image.values():
-            environments.leave(key)
+        self._leave(handle.removeprefix("poolform-"))
 
     def remove_all(self) -> None:
         """Stop and remove all containers, and delete everything that the pool keeps."""
@@ -93,6 +93,12 @@ class ManagedContainers(Launcher):
     def close(self) -> None:
         """Close the connection to the engine."""
         self._inner.close()
+
+    def _leave(self, key: str) -> None:
+        """Let go of the environment of a job."""
+        (self._folder / "environments" / "uses" / key).unlink(missing_ok=True)
+        for environments in self._by_image.values():
+            environments.leave(key)
 
     @cached_property
     def _runtime(self) -> Path:

@@ -51,6 +51,14 @@ def test_a_package_that_cannot_be_had_is_refused(run, folder):
         run(pip_packages=["no-such-package"])
 
 
+def test_an_environment_is_not_kept_for_a_job_that_was_never_launched(launcher, folder):
+    uses = folder / "environments" / "uses"
+    uses.mkdir(parents=True)
+    (uses / "dead.1").write_text("env-1")  # all that a worker had done when it was killed
+    assert launcher.find("dead.1") is None
+    assert list(uses.iterdir()) == []
+
+
 FLOW = """
 from poolform import flow
 @flow
