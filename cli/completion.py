@@ -41,6 +41,21 @@ def queue_names(ctx: Any, incomplete: str) -> list[str]:
     return _beginning(_names(f"{sql} ORDER BY q.name"), incomplete)
 
 
+def schedules(ctx: Any, incomplete: str) -> list[tuple[str, str]]:
+    """Return the schedules of the deployment that is named already which begin so, each with when it is due."""
+
+    def those() -> list[tuple[str, str]]:
+        rows = _stored(
+            "SELECT s.id, s.slug, s.kind, s.expression FROM schedules s JOIN deployments d ON d.id = s.deployment_id "
+            "WHERE d.flow_name || '/' || d.name = :deployment",
+            {"deployment": ctx.params.get("name") or ""},
+        )
+        found = [(str(row["slug"] or row["id"][:12]), f"{row['kind']} {row['expression']}") for row in rows]
+        return sorted(each for each in found if each[0].startswith(incomplete))
+
+    return _silently(those)
+
+
 def runs(incomplete: str) -> list[tuple[str, str]]:
     """Return the newest runs whose ids begin so, or else whose names do, each with its name and state."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from poolform.cli.completion import deployment_names
+from poolform.cli.completion import schedules as schedule_names
 from poolform.cli.session import Session
 from poolform.cli.view import Format, Output, iso, say, show, show_json, table, when
 
@@ -20,7 +21,13 @@ Name = Annotated[
     typer.Argument(metavar="FLOW/NAME", help="The deployment.", show_default=False, autocompletion=deployment_names),
 ]
 Which = Annotated[
-    str, typer.Argument(metavar="SCHEDULE", help="Slug of the schedule, or the start of its id.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="SCHEDULE",
+        help="Slug of the schedule, or the start of its id.",
+        show_default=False,
+        autocompletion=schedule_names,
+    ),
 ]
 
 

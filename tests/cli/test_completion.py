@@ -7,7 +7,7 @@ import re
 import pytest
 
 from poolform.core.settings import Settings
-from poolform.core.store import blocks, pools, queues, runs
+from poolform.core.store import blocks, deployments, pools, queues, runs, schedules
 from poolform.core.store.database import open_store
 
 
@@ -31,6 +31,11 @@ def test_names_are_offered_with_what_tells_them_apart(tab, home):
         queues.create(tx, made["p"].id, "urgent")
         queues.create(tx, made["q"].id, "unhurried")
         first, *_, last = [runs.submit(tx, pool=made["p"], flow_name="etl") for _ in range(25)]
+        queue = queues.get(tx, made["p"].id)
+        deployed = deployments.save(
+            tx, flow_name="etl", name="x", pool_id=made["p"].id, queue_id=queue.id, entrypoint="f.py:etl"
+        )
+        schedules.add(tx, deployed.id, kind="cron", expression="0 1 * * *", timezone="UTC", slug="nightly")
         blocks.save(tx, type="secret", name="token", data="x")
     offered = tab("flow-run logs ")
     assert len(offered) == 20
@@ -41,6 +46,8 @@ def test_names_are_offered_with_what_tells_them_apart(tab, home):
     assert set(tab("work-queue inspect u")) == {"urgent", "unhurried"}
     assert set(tab("work-queue inspect --pool p u")) == {"urgent"}
     assert set(tab("deploy f.py:f --pool q --queue ")) == {"default", "unhurried"}
+    assert tab("deployment schedule pause etl/x n") == {"nightly": "cron 0 1 * * *"}
+    assert tab("deployment schedule pause etl/y ") == {}
     assert set(tab("block inspect s")) == {"secret/token"}
     assert set(tab("worker start --pool ")) == {"p", "q"}
     assert set(tab("work-pool ls --type pro")) == {"process"}
