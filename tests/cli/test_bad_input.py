@@ -345,6 +345,7 @@ def test_plugins_that_are_left_out_are_listed(run):
     assert "lab:push" not in run("--no-plugins", "work-pool", "types").out
 
 
+@pytest.mark.slow
 def test_sentences_are_of_the_number_of_what_they_are_about(run, tmp_path):
     (tmp_path / "f.py").write_text("from poolform import flow\n\n@flow\ndef f():\n    pass\n")
     for args, said in (

@@ -23,6 +23,7 @@ def tab(poolform):
     return offered
 
 
+@pytest.mark.slow
 def test_names_are_offered_with_what_tells_them_apart(tab, home):
     assert tab("flow-run inspect ") == tab("block inspect ") == tab("work-queue inspect ") == {}
     assert not (home / "poolform.db").exists(), "to press Tab makes no database"

@@ -18,6 +18,7 @@ from poolform.provisioners.managed.variables import ManagedVariables
 FLOW = "from poolform import flow\n\n@flow\ndef f():\n    print('hello')\n"
 
 
+@pytest.mark.slow
 def test_a_pool_moves_when_nothing_runs_in_it_and_takes_its_folder_along(poolform, tmp_path):
     old, new = tmp_path / "old", tmp_path / "new"
     poolform("work-pool", "create", "p", "--type", "process", "--set", f"folder={old}", "--provision-infra", "--yes")

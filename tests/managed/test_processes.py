@@ -173,8 +173,10 @@ launcher.launch(Job("dead.1", "trial", ("true",), {}))
 """
 
 
-@pytest.mark.parametrize("where", ["making", "launching"])
-@pytest.mark.parametrize("then", ["cancelled", "launched", "disconnected"])
+@pytest.mark.parametrize(
+    ("where", "then"),
+    [("making", "cancelled"), ("launching", "cancelled"), ("launching", "launched"), ("making", "disconnected")],
+)
 def test_a_worker_killed_before_its_job_was_started_leaves_no_folder_and_no_user(folder, index, tmp_path, where, then):
     claims = tmp_path / "claims"
     killed = [sys.executable, "-c", DYING, str(folder), str(claims), where]
