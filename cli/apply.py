@@ -84,27 +84,27 @@ def deploy_from_file(
         raise UsageError(
             f"Which deployment of {project.file.name}? It has {known}.", hint="Give --name NAME, or --all."
         )
+    if not project.deployments:
+        raise NotFound(
+            f"{project.file.name} has no deployments.", hint="Add some: a name, an entrypoint and a work_pool for each."
+        )
     chosen = project.chosen(names) if names else list(range(len(project.deployments)))
     found = reader.difference(only=chosen)
     where = {pool.name: pool for pool, _ in found.plans}
     for saved in changes.save(session.store, found):
-        say_deployed(saved, where[saved.pool])
+        say_deployed(session, saved, where[saved.pool])
 
 
-def say_deployed(saved: Deployment, pool: WorkPool) -> None:
+def say_deployed(session: Session, saved: Deployment, pool: WorkPool) -> None:
     """Say that a flow is deployed, and the next step: to run it, or first what its pool needs before it runs any."""
-    from poolform.core.errors import NotReady
-    from poolform.core.runs.deployments import check_ready
+    from poolform.core.runs.deployments import next_steps
 
+    with session.store.read() as tx:
+        obstacles, run_it = next_steps(tx, pool, saved)
     say(f"Deployed {saved.full_name} to the work pool {saved.pool}.", "green")
-    run = f"poolform deployment run '{saved.full_name}' --watch"
-    try:
-        check_ready(pool)
-    except NotReady as exc:
-        say(f"{exc.message} {exc.hint}", "yellow")
-        say(f"Then run it: {run}")
-    else:
-        say(f"Run it: {run}")
+    for obstacle in obstacles:
+        say(obstacle, "yellow")
+    say(run_it)
 
 
 def _reader(session: Session, file: Path | None) -> Reader:

@@ -186,4 +186,4 @@ def deploy(
         order.carry_out(session.blocks, folder=folder, push=push, on_line=say)
     with session.store.write() as tx:
         saved = deployments.save(tx, work_pool, plan)
-    say_deployed(saved, work_pool)
+    say_deployed(session, saved, work_pool)

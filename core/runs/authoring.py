@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from poolform.core.opening import Opened
     from poolform.core.runs.launchers import Json
     from poolform.core.runs.schedules import Schedule
-    from poolform.core.store.deployments import Collision, Deployment
+    from poolform.core.store.deployments import Collision
     from poolform.core.store.pools import WorkPool
 
 
@@ -157,13 +157,15 @@ def deploy(
         folders = {one.place.folder for one in wanted if not one.plan.source}
         for order in {order.reference: order for order in orders}.values():
             order.carry_out(house.blocks, folder=next(iter(folders)) if len(folders) == 1 else None, push=push)
-        saved: list[Deployment] = []
         with house.store.write() as tx:
-            saved += [deployments.save(tx, pool, plan) for pool, plan in plans]
-    for deployment in saved if print_next_steps else ():
+            saved = [(pool, deployments.save(tx, pool, plan)) for pool, plan in plans]
+        with house.store.read() as tx:
+            steps = [deployments.next_steps(tx, pool, deployment) for pool, deployment in saved]
+    for (_, deployment), (obstacles, run_it) in zip(saved, steps, strict=True) if print_next_steps else ():
         tell(f"Deployed {deployment.full_name} to the work pool {deployment.pool}.")
-        tell(f"Run it: poolform deployment run '{deployment.full_name}' --watch")
-    return [deployment.full_name for deployment in saved]
+        for line in (*obstacles, run_it):
+            tell(line)
+    return [deployment.full_name for _, deployment in saved]
 
 
 def _in_image(one: FlowDeployment, reference: str | None) -> FlowDeployment:

@@ -14,7 +14,7 @@ from poolform.core.runs import durations, timetables
 from poolform.core.runs import parameters as flow_parameters
 from poolform.core.runs.entrypoints import OPTIONS
 from poolform.core.runs.jobs import check_job_variables
-from poolform.core.store import deployments, queues, runs
+from poolform.core.store import deployments, queues, runs, schedules, workers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -138,14 +138,17 @@ def submit(
     scheduled_at: float | None = None,
     idempotency_key: str | None = None,
 ) -> FlowRun:
-    """Store a checked run of a deployment, to be dispatched as soon as there is room."""
+    """Store a checked run of a deployment, to be dispatched as soon as there is room.
+
+    It keeps the parameters that the deployment has now: what a run was called with stays known, also for a retry.
+    """
     return runs.submit(
         tx,
         pool=pool,
         deployment=deployment,
         flow_name=deployment.flow_name,
         name=name,
-        parameters=parameters,
+        parameters={**deployment.parameters, **(parameters or {})},
         job_variables=job_variables,
         tags=sorted({*deployment.tags, *tags}),
         scheduled_at=scheduled_at,
@@ -154,6 +157,19 @@ def submit(
         retry_delay_seconds=deployment.options.get("retry_delay_seconds") or 0,
         idempotency_key=idempotency_key,
     )
+
+
+def next_steps(tx: Transaction, pool: WorkPool, deployment: Deployment) -> tuple[list[str], str]:
+    """Return what keeps a deployment from running, each with the way out; and how it is run, a sentence."""
+    run = f"poolform deployment run '{deployment.full_name}' --watch"
+    try:
+        check_ready(pool)
+    except NotReady as exc:
+        return [f"{exc.message} {exc.hint}"], f"Then run it: {run}"
+    scheduled = any(schedule.active for schedule in schedules.of_deployment(tx, deployment.id))
+    if scheduled and not deployment.paused and not workers.live(tx, pool_id=pool.id):
+        return [f"No worker is there to run it on schedule: poolform worker start --pool {pool.name}"], f"Run it: {run}"
+    return [], f"Run it: {run}"
 
 
 def check_ready(pool: WorkPool) -> None:

@@ -104,10 +104,10 @@ def wall_clock(moment: float, zone: ZoneInfo) -> datetime:
 def _next_cron(expression: str, zone: ZoneInfo, moment: float) -> float | None:
     from cronsim import CronSim, CronSimError
 
-    if len(expression.split()) != 5:
+    if (fields := len(expression.split())) != 5:
         raise UsageError(
             f"The cron schedule {expression!r} does not have five fields: minute, hour, day of month, month, weekday.",
-            hint="Seconds are for intervals: Interval(10).",
+            hint="Seconds are for intervals: Interval(10)." if fields == 6 else "Every day at one is 0 1 * * *.",
         )
     try:
         times = CronSim(expression, datetime.fromtimestamp(moment, zone))

@@ -55,9 +55,10 @@ def get(tx: Transaction, pool_id: str, name: str = DEFAULT) -> WorkQueue:
     """Return the queue of this name in the pool. Raises NotFound with the nearest names."""
     queue = find(tx, pool_id, name)
     if queue is None:
+        pool_name, known = _pool_name(tx, pool_id), [queue.name for queue in list_all(tx, pool_id)]
         raise NotFound(
-            f"The work pool {_pool_name(tx, pool_id)} has no work queue named {name}.",
-            hint=nearest(name, (known.name for known in list_all(tx, pool_id))),
+            f"The work pool {pool_name} has no work queue named {name}.",
+            hint=f"{nearest(name, known)} Or make it: poolform work-queue create {name} --pool {pool_name}",
         )
     return queue
 

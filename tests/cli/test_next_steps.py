@@ -23,12 +23,18 @@ def flows(tmp_path):
     (tmp_path / "flows.py").write_text("def etl(day: int = 1): print('day', day)\n")
 
 
-def test_deploying_says_what_the_pool_lacks_and_destroying_whom_it_stops(poolform):
+def test_deploying_says_what_the_pool_lacks_and_destroying_whom_it_stops(poolform, tmp_path):
     assert poolform(*CREATE).code == 0
     done = poolform(*DEPLOY)
     assert (done.code, "poolform work-pool provision-infra here\nThen run it: " in done.err) == (0, True), done.err
     assert poolform("work-pool", "provision-infra", "here", "--yes").code == 0
     assert "\nRun it: " in poolform(*DEPLOY).err
+    scheduled = poolform(*DEPLOY, "--cron", "0 1 * * *").err
+    nobody = "No worker is there to run it on schedule: poolform worker start --pool here\nRun it: "
+    assert nobody in scheduled, scheduled
+    (tmp_path / "prefect.yaml").write_text("name: x\ndeployments:\n- name: null\n  entrypoint: null\n")
+    nothing = poolform("deploy", "--all")
+    assert (nothing.code, "prefect.yaml has no deployments." in nothing.err) == (2, True), nothing.err
     assert poolform("deployment", "run", "etl/x").code == 0
     asked = poolform("work-pool", "deprovision", "here")
     assert (asked.code, "- Cancel 1 run that waits\n" in asked.err) == (3, True), asked.err

@@ -98,3 +98,7 @@ def test_parameters_are_taken_as_one_object_too(run):
         assert (refused.code, said in refused.err) == (2, True), refused.err
     assert run("deploy", "flows.py:f", "--name", "u", "--pool", "p", "--params", '{"number": 5}').code == 0
     assert run("deployment", "inspect", "f/u", "-o", "json").json["parameters"] == {"number": 5}
+    run_id = run("deployment", "run", "f/u", "--param", "until=x").out.strip()
+    assert run("deploy", "flows.py:f", "--name", "u", "--pool", "p", "--params", '{"number": 6}').code == 0
+    kept = run("flow-run", "inspect", run_id, "-o", "json").json
+    assert kept["parameters"] == {"number": 5, "until": "x"}, "what the run was called with, whatever is deployed now"

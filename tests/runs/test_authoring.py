@@ -75,6 +75,7 @@ def test_a_flow_deploys_itself(script, poolform, pool):
     """)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "etl/nightly\n"
+    assert "No worker is there to run it on schedule: poolform worker start --pool here" in done.stderr
     assert "poolform deployment run 'etl/nightly'" in done.stderr
     found = poolform("deployment", "inspect", "etl/nightly", "-o", "json").json
     assert found["entrypoint"] == "flows.py:etl"

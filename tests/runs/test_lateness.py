@@ -104,12 +104,18 @@ def test_what_the_platform_said_is_told(house):
     assert house.why(run) == "no capacity: no Fargate in eu-1a"
 
 
-@pytest.mark.parametrize(("text", "value"), [("90s", 90), ("1.5h", 5400), (" 30 d ", 30 * 86400), ("8W", 8 * 604800)])
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        *(("90s", 90), ("1.5h", 5400), (" 30 d ", 30 * 86400), ("8W", 8 * 604800)),
+        *(("10 minutes", 600), ("in 2 hours", 7200), ("1 day", 86400), ("30 secs", 30)),
+    ],
+)
 def test_lengths_of_time(text, value):
     assert durations.seconds(text, of="X") == value
 
 
-@pytest.mark.parametrize("text", ["", "30", "d", "-3d", "1y", "1d2h", "∞d", "999999w"])
+@pytest.mark.parametrize("text", ["", "30", "d", "-3d", "1y", "1d2h", "∞d", "in a minute", "3 months", "999999w"])
 def test_what_is_no_length_of_time(text):
     with pytest.raises(UsageError, match="X is "):
         durations.seconds(text, of="X")
