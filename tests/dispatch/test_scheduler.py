@@ -86,7 +86,7 @@ def test_a_run_has_the_schedules_parameters_and_a_tag(bench):
     schedule(bench, deployment, Interval(3600, parameters={"b": 2}), next_at=1.0)
     scheduler(bench).make_due()
     (run,) = made(bench, deployment)
-    assert run.parameters == {"b": 2}
+    assert run.parameters == {"a": 1, "b": 2}  # the deployment's too, as they were
     assert run.tags == ["auto-scheduled", "mine"]
 
 
