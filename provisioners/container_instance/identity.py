@@ -82,8 +82,7 @@ def suggest(variable: str, known: Mapping[str, Json]) -> Sequence[str]:
             access.close()
     except PoolformError:
         return ()
-    names = (kind["locations"] for kind in answer["resourceTypes"] if kind["resourceType"] == "containerGroups")
-    return sorted("".join(name.lower().split()) for name in next(names, ()))
+    return _locations(answer)
 
 
 def check(variables: ContainerInstanceVariables, resources: Sequence[str]) -> Iterator[Finding]:
@@ -91,7 +90,7 @@ def check(variables: ContainerInstanceVariables, resources: Sequence[str]) -> It
     access = session.Access(variables.environment)
     with session.sentences("Asking Azure what you may do"):
         access.token(access.endpoints.resource_manager)
-        yield from _registrations(access, variables.subscription_id)
+        yield from _registrations(access, variables)
         actions = (*needed(resources), *(AMBIENT if variables.credentials == "ambient" else ()))
         yield from _actions(access, _scope(variables), actions, variables.subscription_id)
         for scope in _foreign_scopes(variables) if "azurerm_role_definition" in resources else ():
@@ -131,9 +130,10 @@ def _actions(access: Access, scope: str, actions: Sequence[str], subscription: s
             yield Finding(action, "missing", f"no role of yours allows it on {scope}", hint)
 
 
-def _registrations(access: Access, subscription: str) -> Iterator[Finding]:
+def _registrations(access: Access, variables: ContainerInstanceVariables) -> Iterator[Finding]:
     from azure.core.exceptions import HttpResponseError
 
+    subscription = variables.subscription_id
     for name in PROVIDERS:
         subject = f"resource provider {name}"
         try:
@@ -141,6 +141,8 @@ def _registrations(access: Access, subscription: str) -> Iterator[Finding]:
         except HttpResponseError as exc:
             yield Finding(subject, "unknown", f"it could not be checked: {session.error_text(exc)}")
             continue
+        if name == PROVIDERS[0]:
+            yield from _region(answer, variables)
         state = answer["registrationState"]
         if state in ("Registered", "Registering"):
             yield Finding(subject, "allowed")
@@ -149,6 +151,21 @@ def _registrations(access: Access, subscription: str) -> Iterator[Finding]:
             yield Finding(
                 subject, "missing", f"it is {state} in the subscription {subscription}", hint, is_permission=False
             )
+
+
+def _region(provider: Mapping[str, Any], variables: ContainerInstanceVariables) -> Iterator[Finding]:
+    """Say whether containers run in the pool's region, as far as Azure says where they do."""
+    if (there := _locations(provider)) and variables.location not in there:
+        message = f"Azure Container Instances are not there for the subscription {variables.subscription_id}"
+        hint = f"They are in {', '.join(there)}. Choose with --set location=…"
+        yield Finding(f"region {variables.location}", "missing", message, hint, is_permission=False)
+
+
+def _locations(provider: Mapping[str, Any]) -> list[str]:
+    """Return the regions of container groups, spelt as `location` is; none where the answer has none."""
+    kinds = provider.get("resourceTypes", ())
+    names = next((kind.get("locations", ()) for kind in kinds if kind["resourceType"] == "containerGroups"), ())
+    return sorted("".join(name.lower().split()) for name in names)
 
 
 def _directory(access: Access) -> Finding:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import os
 import threading
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 # What Terraform's provider reads; who is named there is also who asks here.
 _TERRAFORMS = ("ARM_TENANT_ID", "ARM_CLIENT_ID", "ARM_CLIENT_SECRET")
 _PAGE_LIMIT = 200
+# How azure-identity says that a way to log in is not there, rather than that it failed.
+_NOT_THERE = ("unavailable", "not found", "not installed", "could not be found", "requires the", "No accounts were")
 PAGE = "docs/pool-types/azure-container-instance.md"
 
 
@@ -181,13 +184,32 @@ def error_code(exc: Any) -> str:
 def error_text(exc: Any) -> str:
     """Return what the service said, with its name of what is wrong, on one line."""
     error = getattr(exc, "error", None)
-    message = " ".join(str(getattr(error, "message", None) or getattr(exc, "message", None) or exc).split())
+    said = _attempts(str(getattr(error, "message", None) or getattr(exc, "message", None) or exc))
+    message = " ".join(said.split())
     code = error_code(exc)
     return f"{message} ({code})" if code and code not in message else message
 
 
+def _attempts(message: str) -> str:
+    """Return what is worth reading of the list in which DefaultAzureCredential says how each of its ways failed.
+
+    Nine of ten are not there at all, which is no news. Source of its shape:
+    https://github.com/Azure/azure-sdk-for-python/blob/main/sdk/identity/azure-identity/azure/identity/_credentials/chained.py
+    """
+    _, listed, rest = message.partition("Attempted credentials:")
+    if not listed:
+        return message
+    ways = [line.strip() for line in rest.splitlines() if line.startswith("\t")]
+    failed = [way for way in ways if not any(word in way for word in _NOT_THERE)]
+    return "; ".join(failed) or "there is no Azure login here, in the environment, of the Azure CLI or of this machine"
+
+
 def require_azure() -> Any:
     """Return azure.identity. Raises PoolformError where Azure's libraries are not installed."""
+    # It logs as a warning what it raises right after, and Python shows warnings that nobody else takes.
+    log = logging.getLogger("azure.identity")
+    if not log.handlers:
+        log.addHandler(logging.NullHandler())
     try:
         import azure.identity
         import azure.mgmt.containerinstance

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
+from azure.core.exceptions import ClientAuthenticationError
 from clouds.azure import SUBSCRIPTION, TENANT
 from clouds.azure.wire import BROKEN, THROTTLED, AzureError
 from clouds.faults import Fault
 
 from poolform.core.errors import PoolformError
 from poolform.core.pools.contract import Connection, Credential
-from poolform.provisioners.container_instance import endpoints, keys
+from poolform.provisioners.container_instance import endpoints, keys, session
 from poolform.provisioners.container_instance.permissions import (
     AMBIENT,
     BY_TYPE,
@@ -74,6 +77,27 @@ def test_no_login_at_all_is_said_to_be_missing(azure, owner, monkeypatch, tmp_pa
     with pytest.raises(PoolformError, match="Asking Azure who you are failed") as failed:
         ContainerInstancePush().identity(DEFAULT)
     assert "az login" in failed.value.hint
+
+
+def test_a_login_is_missing_in_one_sentence_however_many_ways_were_tried(azure, owner, monkeypatch, tmp_path):
+    become(monkeypatch, {**azure.endpoints, "AZURE_TOKEN_CREDENTIALS": "dev", "PATH": str(tmp_path)})
+    with pytest.raises(PoolformError, match="no Azure login here") as failed:
+        ContainerInstancePush().identity(DEFAULT)
+    assert len(str(failed.value)) < 160
+    # azure-identity logs its troubles, and Python prints warnings that no handler takes.
+    assert logging.getLogger("azure.identity").handlers
+
+
+def test_a_login_that_is_there_and_failed_is_told_of_among_those_that_are_not():
+    tried = """DefaultAzureCredential failed to retrieve a token from the included credentials.
+Attempted credentials:
+\tEnvironmentCredential: EnvironmentCredential authentication unavailable. Not configured.
+Visit https://aka.ms/azsdk/python/identity/environmentcredential/troubleshoot to troubleshoot this issue.
+\tAzureCliCredential: Please run 'az login' to set up an account
+\tAzurePowerShellCredential: PowerShell is not installed
+To mitigate this issue, please refer to the troubleshooting guidelines."""
+    told = session.error_text(ClientAuthenticationError(tried))
+    assert told == "AzureCliCredential: Please run 'az login' to set up an account"
 
 
 def test_a_subscription_that_is_not_seen_is_said_with_those_that_are(caller):
@@ -176,6 +200,14 @@ def test_a_resource_provider_that_is_not_registered_is_named_with_the_command(ca
         azure.manager.registered.clear()
     assert [finding.subject for finding in missing] == ["resource provider Microsoft.ContainerInstance"]
     assert missing[0].hint.endswith("az provider register --wait --namespace Microsoft.ContainerInstance")
+
+
+def test_a_region_without_containers_is_named_with_those_that_have_them(caller):
+    caller()
+    elsewhere = DEFAULT.model_copy(update={"location": "mars"})
+    (missing,) = (f for f in ContainerInstancePush().preflight(elsewhere, TYPES) if f.verdict == "missing")
+    assert (missing.subject, missing.is_permission) == ("region mars", False)
+    assert "northeurope, westeurope" in missing.hint
 
 
 def test_a_program_without_graph_permissions_may_not_register_an_application(caller):
