@@ -187,3 +187,6 @@ def deploy(
     with session.store.write() as tx:
         saved = deployments.save(tx, work_pool, plan)
     say_deployed(session, saved, work_pool)
+    if source is None and found.source == code.IN_IMAGE and found.flow.files and not order.image:
+        where = f"in the working directory of the image {variables['image']}"
+        say(f"Its jobs look for {found.entrypoint.rpartition(':')[0]} {where}; --source inline sends it along instead.")

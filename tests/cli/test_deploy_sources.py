@@ -257,3 +257,13 @@ def test_a_folder_in_s3(cli, bucket, monkeypatch):
     ran = cli("deployment", "run", "greet/x", "--watch")
     assert (ran.code, "Hello, you from main" in ran.out) == (0, True), ran.err
     assert "s3cret-key" not in ran.out + ran.err
+
+
+def test_who_names_an_image_hears_that_the_code_must_be_in_it(poolform, tmp_path):
+    poolform("work-pool", "create", "p", "--type", "modal:push")
+    (tmp_path / "greet.py").write_text("def greet():\n    pass\n")
+    deploy = ("deploy", "greet.py:greet", "--name", "n", "--pool", "p", "--job-variable", "image=lab/flows:1")
+    said = poolform(*deploy).err
+    assert "Its jobs look for greet.py in the working directory of the image lab/flows:1; --source inline" in said
+    for meant in ("image", "inline"):
+        assert "Its jobs look for" not in poolform(*deploy, "--source", meant).err
