@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -114,20 +115,26 @@ def plan_sentences(plan: Plan, nouns: Mapping[str, str]) -> tuple[Sentence, ...]
 def _drift_details(planned: Change, change: Change | None) -> tuple[str, ...]:
     """Say what was changed by hand: attribute by attribute, or that the thing is gone.
 
-    What is only half made moved by itself: its state never heard of what the cloud decided.
+    What is only half made moved by itself: its state never heard of what the cloud decided. And providers read what
+    was never set now as null, now as empty: nobody changed that.
     """
     if change is None or planned.is_half_made:
         return ()
     if change.after is None:
         return ("it was removed outside Poolform",)
-    before = change.before or {}
+    before, after = change.before or {}, change.after
     return tuple(
         f"{name} was changed outside Poolform"
-        + ("" if name in change.sensitive else f" from {_short(before.get(name))} to {_short(change.after.get(name))}")
+        + ("" if name in change.sensitive else f" from {_short(before.get(name))} to {_short(after.get(name))}")
         for name in change.changed
+        if before.get(name) not in _EMPTY or after.get(name) not in _EMPTY
     )
 
 
+_EMPTY: tuple[object, ...] = (None, "", [], {})
+
+
 def _short(value: object) -> str:
-    text = repr(value)
+    """Write a value as the plan's own sentences do, cut where it is long."""
+    text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -47,9 +47,16 @@ _VERBS: Mapping[Action, str] = {
 _OWN_VERBS: Mapping[str, Mapping[Action, str]] = {
     "activate": {"create": "Activate", "destroy": "Deactivate", "import": "Adopt the activation of"},
     "activate-for-good": {"create": "Activate", "destroy": "Leave active", "import": "Adopt the activation of"},
-    "grant": {"create": "Grant", "destroy": "Revoke", "import": "Adopt the grant of"},
-    "attach": {"create": "Attach", "destroy": "Detach", "import": "Adopt the attachment of"},
-}
+    "grant": {
+        "create": "Grant", "update": "Grant anew", "replace": "Grant anew", "destroy": "No longer grant",
+        "import": "Adopt the grant of",
+    },
+    "attach": {
+        "create": "Attach", "update": "Attach anew", "replace": "Attach anew", "destroy": "No longer attach",
+        "import": "Adopt the attachment of",
+    },
+}  # fmt: skip
+_NEW: frozenset[Action] = frozenset({"create", "import"})
 
 
 @dataclass(frozen=True)
@@ -87,8 +94,13 @@ class Change:
         if own and self.action in own:
             text = f"{own[self.action]} {rest}"
         else:
-            text = f"{_VERBS[self.action]} {rest if own else noun}"
+            text = f"{_VERBS[self.action]} {rest if own else self._known(noun)}"
         return text + self._because()
+
+    def _known(self, noun: str) -> str:
+        """Say "the" of what is there already, where its noun says "a": "Destroy the route table"."""
+        article, _, rest = noun.partition(" ")
+        return f"the {rest}" if article in ("a", "an") and self.action not in _NEW else noun
 
     def noun_key(self, nouns: Mapping[str, str]) -> str:
         """Return what names this change in `nouns`: its own address without an index, where that is there, or its type.

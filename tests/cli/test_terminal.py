@@ -94,7 +94,7 @@ def test_a_yes_applies_and_shows_how_it_goes(terminal, poolform, home):
     again = terminal("work-pool", "provision-infra", "p")
     assert again.ends() == (0, "Nothing to change: the infrastructure of p is as planned.\n")
     down = terminal("work-pool", "deprovision", "p")
-    assert "- Destroy a process pool" in plain(down.says("Destroy the infrastructure of p? [y/N]: "))
+    assert "- Destroy the process pool" in plain(down.says("Destroy the infrastructure of p? [y/N]: "))
     down.sendline("yes")
     code, said = down.ends()
     assert (code, "✓ terraform_data.pool: destroyed after 0 s" in said) == (0, True)

@@ -172,7 +172,7 @@ def test_a_flow_that_is_cancelled_leaves_no_job(story):
 def test_drift_is_none_until_somebody_changes_something_by_hand(story):
     assert story.clean.returncode == 0
     said = story.drifted.stdout + story.drifted.stderr
-    assert "Change an Artifact Registry repository" in said
+    assert "Change the Artifact Registry repository" in said
     assert "description was changed outside Poolform" in said
 
 

@@ -55,7 +55,7 @@ def test_a_resource_may_have_a_phrase_of_its_own_and_plans_are_told_in_their_ord
     )  # fmt: skip
     plan = Plan(changes, drift=(), kept=0, outputs_change=False, engine_version="1.11.0", digest="")
     assert [sentence.text for sentence in plan_sentences(plan, nouns)] == [
-        "Activate the Run API", "Create a bench b1", "Destroy a bench (known after apply)", "Grant owner",
+        "Activate the Run API", "Create a bench b1", "Destroy the bench (known after apply)", "Grant owner",
         "Grant everybody reader", "Create a shelf (lab_shelf.z)",
     ]  # fmt: skip
 
@@ -69,6 +69,36 @@ def test_what_stays_when_the_pool_goes_is_not_said_to_go():
     ]
     assert told[:3] == ["Activate the Run API", "Leave active the Run API", 'Change the Run API: name (null → "Run")']
     assert told[3:5] == ["Activate the Run switch", "Deactivate the Run switch"]
+
+
+def test_what_is_there_already_is_spoken_of_as_such_and_a_grant_that_ends_is_no_longer_given():
+    nouns = {
+        "lab_bench": "a bench {name}",
+        "lab_oven": "an oven",
+        "lab_rest": "the rest",
+        "lab_grant": "grant Ada {name}",
+    }
+    assert [change(f"lab_{what}.x", "destroy", name="b1").sentence(nouns) for what in ("bench", "oven", "rest")] == [
+        "Destroy the bench b1", "Destroy the oven", "Destroy the rest",
+    ]  # fmt: skip
+    assert change("lab_bench.x", "import", name="b1").sentence(nouns).startswith("Adopt a bench b1, left by")
+    assert change("lab_shelf.z", "destroy").sentence(nouns) == "Destroy the shelf (lab_shelf.z)"
+    granted = [
+        change("lab_grant.x", action, name="a key").sentence(nouns) for action in ("create", "replace", "destroy")
+    ]
+    assert granted == ["Grant Ada a key", "Grant anew Ada a key", "No longer grant Ada a key"]
+
+
+def test_what_moved_outside_is_written_as_the_plan_writes_it_and_nothing_is_no_change_of_nothing():
+    before = {"days": 30, "open": False, "tags": None, "rules": [], "name": "ü", "key": "old"}
+    after = {"days": 1, "open": True, "tags": {}, "rules": None, "name": "o", "key": "new"}
+    moved = Change("lab_bench.a", "lab_bench", "a", "update", before, after, sensitive=frozenset({"key"}))
+    planned = Change("lab_bench.a", "lab_bench", "a", "update", after, before)
+    plan = Plan((planned,), drift=(moved,), kept=0, outputs_change=False, engine_version="1.11.0", digest="")
+    assert plan_sentences(plan, {})[0].details == (
+        "days was changed outside Poolform from 30 to 1", "key was changed outside Poolform",
+        'name was changed outside Poolform from "ü" to "o"', "open was changed outside Poolform from false to true",
+    )  # fmt: skip
 
 
 def test_a_required_variable_that_nobody_gave_comes_with_values_to_choose_from():

@@ -44,7 +44,7 @@ def test_a_pool_from_nothing_to_nothing(run, home):
     assert run("work-pool", "plan", "p").code == 0
     changed = run("work-pool", "provision-infra", "p", "--set", "size=0", "--set", "key=false", "--yes")
     assert changed.code == 0
-    assert "Destroy a thing at last-" in changed.err
+    assert "Destroy the thing at last-" in changed.err
     assert "Revoke the key of the pool's launcher" in changed.err
     assert run("block", "ls", "-o", "json").json == []
     assert run("work-pool", "delete", "p", "--yes").code == 1

@@ -36,7 +36,7 @@ def test_what_an_update_changes_is_said_with_its_values_unless_they_are_secret()
         sensitive=frozenset({"key"}), unknown=frozenset({"output"}),
     )  # fmt: skip
     said = change.sentence({"terraform_data": "a pool"})
-    assert said == 'Change a pool: input.folder ("/a" → "/b"), key, many and size (1 → 2)'
+    assert said == 'Change the pool: input.folder ("/a" → "/b"), key, many and size (1 → 2)'
 
 
 @pytest.mark.parametrize(("wrong", "right"), [("UPPER case", "upper-case"), ("Mine", "mine"), ("a b/C", "a-b/c")])

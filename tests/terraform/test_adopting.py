@@ -78,7 +78,7 @@ def test_what_is_half_made_says_so_and_is_nobodys_drift(cloud, terraform):
         terraform.apply()
     (change,) = terraform.plan().changes
     assert change.is_half_made
-    assert change.sentence({}).startswith("Replace a service account")
+    assert change.sentence({}).startswith("Replace the service account")
     assert change.sentence({}).endswith(", because making it was cut off or failed half way")
 
 
