@@ -19,14 +19,16 @@ if TYPE_CHECKING:
     from poolform.core.pools.contract import Credential, Identity, Orphan
     from poolform.core.runs.launchers import Json, Launcher
 
+# In the order in which a plan tells it.
 NOUNS: Mapping[str, str] = {
-    "kubernetes_limit_range_v1": "what one job may use, and what it gets where it does not say",
     "kubernetes_namespace_v1": "a namespace {metadata[0][name]}",
+    "kubernetes_service_account_v1.jobs": "a service account {metadata[0][name]}, which running flows are",
+    "kubernetes_service_account_v1.launcher": "a service account {metadata[0][name]}, which launches jobs",
+    "kubernetes_role_v1": "a role {metadata[0][name]}: launching jobs in this namespace, and nothing else",
+    "kubernetes_role_binding_v1": "a binding of the role {metadata[0][name]} to the launcher",
     "kubernetes_network_policy_v1": "a network policy {metadata[0][name]}: nothing can connect to a job",
     "kubernetes_resource_quota_v1": "a quota {metadata[0][name]} for all jobs together",
-    "kubernetes_role_binding_v1": "a binding of the role {metadata[0][name]} to the launcher",
-    "kubernetes_role_v1": "a role {metadata[0][name]}: launching jobs in this namespace, and nothing else",
-    "kubernetes_service_account_v1": "a service account {metadata[0][name]}",
+    "kubernetes_limit_range_v1": "what one job may use, and what it gets where it does not say",
 }
 
 
