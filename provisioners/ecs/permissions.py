@@ -135,7 +135,7 @@ BY_TYPE: Mapping[str, tuple[Permission, ...]] = {
     "aws_security_group": _on(
         "*",
         "ec2:CreateSecurityGroup ec2:CreateTags ec2:DeleteSecurityGroup ec2:DeleteTags ec2:DescribeNetworkInterfaces "
-        "ec2:DescribeSecurityGroups ec2:RevokeSecurityGroupEgress",
+        "ec2:DescribeSecurityGroups ec2:RevokeSecurityGroupEgress ec2:RevokeSecurityGroupIngress",
     ),
     "aws_subnet": _on(
         "*",

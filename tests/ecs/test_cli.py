@@ -31,6 +31,7 @@ class Story:
     clean: object = None
     drifted: object = None
     mended: object = None
+    open: list = field(default_factory=list)
     keyless: object = None
     rekeyed: object = None
     rotated: object = None
@@ -64,8 +65,10 @@ def story(aws, cli_config, tmp_path_factory):
     logs = aws.client("logs")
     group = next(name for name in told.during["log groups"] if name.endswith(told.pool["id"]))
     logs.put_retention_policy(logGroupName=group, retentionInDays=1)
+    let_in(aws, told.pool["id"])
     told.drifted = me("work-pool", "drift", "p", expect=4)
     told.mended = me("work-pool", "provision-infra", "p", "--yes")
+    told.open = [rule for group in groups(aws, told.pool["id"]) for rule in group["IpPermissions"]]
     revoke_by_hand(aws, told.pool["id"])
     told.keyless = me("work-pool", "drift", "p", expect=None)
     told.rekeyed = me("work-pool", "provision-infra", "p", "--yes")
@@ -91,6 +94,18 @@ def running(aws):
     return any(aws.tasks.get(arn).shown["lastStatus"] == "RUNNING" for arn in aws.tasks.alive())
 
 
+def groups(aws, pool_id):
+    """The security groups of a pool's jobs."""
+    found = aws.client("ec2").describe_security_groups()["SecurityGroups"]
+    return [group for group in found if group["GroupName"] == f"poolform-p-{pool_id}"]
+
+
+def let_in(aws, pool_id):
+    (group,) = groups(aws, pool_id)
+    everybody = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "CidrIp": "0.0.0.0/0"}
+    aws.client("ec2").authorize_security_group_ingress(GroupId=group["GroupId"], **everybody)
+
+
 def launcher_secrets():
     from moto.iam.models import iam_backends
 
@@ -102,6 +117,15 @@ def test_the_plan_says_what_will_be_made_and_who_asks(story):
     said = story.created.stderr
     assert "as arn:aws:iam::123456789012:user/administrator in account 123456789012, region eu-west-1" in said
     assert "Create an ECS cluster named poolform-p-" in said
+    story_told = (
+        "a network 10.42",
+        "a subnet 10.42",
+        "an ECS cluster",
+        "which running flows have",
+        "Attach that policy",
+    )
+    places = [said.index(words) for words in story_told]
+    assert places == sorted(places)
     assert "Create the credentials block" in said
     assert "successfully provisioned" in said
 
@@ -140,12 +164,15 @@ def test_drift_is_none_until_somebody_changes_something_by_hand(story):
     assert story.drifted.returncode == 4
     said = story.drifted.stdout + story.drifted.stderr
     assert "retention_in_days" in said
-    assert "log group" in said
+    assert "Change the log group" in said
+    assert "nothing in: ingress" in said, "a way in that somebody opened"
+    assert "null" not in said
 
 
 def test_provisioning_again_puts_it_right(story):
     assert "log group" in story.mended.stderr
     assert "successfully provisioned" in story.mended.stderr
+    assert story.open == []
 
 
 def test_a_key_that_somebody_revoked_is_noticed_and_made_anew(story):
