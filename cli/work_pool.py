@@ -21,6 +21,8 @@ from poolform.cli.work_pool_types import described
 if TYPE_CHECKING:
     from poolform.core.store.pools import WorkPool
 
+_ERROR_WIDTH = 120
+
 app = work_pool_infra.app  # its verbs come first: a pool's way begins with them
 app.add_typer(work_pool_look.app)
 app.add_typer(work_pool_types.app)
@@ -202,10 +204,17 @@ def history(
         show_json([{**asdict(entry), "at": iso(entry.at)} for entry in found])
         return
     rows = [
-        (when(e.at), e.action, e.outcome, e.summary.get("plan"), e.who, (e.plan_digest or "-")[:12], e.error or "")
+        (when(e.at), e.action, e.outcome, e.summary.get("plan"), e.who, (e.plan_digest or "-")[:12], _short(e.error))
         for e in found
     ]
     table(("WHEN", "WHAT", "OUTCOME", "PLAN", "WHO", "DIGEST", "ERROR"), rows, empty="Nothing was done to it yet.")
+
+
+def _short(error: str | None) -> str:
+    """Return what fits beside the rest of a line; a failed apply has an error for each resource."""
+    first, *more = (error or "").splitlines() or [""]
+    cut = first if len(first) <= _ERROR_WIDTH else f"{first[:_ERROR_WIDTH]}…"
+    return f"{cut} (-o json has all of it)" if more or cut != first else cut
 
 
 @app.command("preview")

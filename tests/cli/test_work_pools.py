@@ -6,6 +6,10 @@ import json
 
 import pytest
 
+from poolform.core.settings import Settings
+from poolform.core.store import history, pools
+from poolform.core.store.database import open_store
+
 CREATE = ("work-pool", "create", "p", "--type", "process")
 
 
@@ -100,3 +104,23 @@ def test_types_describe_themselves_with_what_this_machine_offers(poolform, home)
     assert poolform("work-pool", "preview", "p").err == "No run of p is due within 1 h; look further with --hours.\n"
     assert poolform("work-pool", "history", "p").err == "Nothing was done to it yet.\n"
     assert poolform("work-pool", "history", "p", "-o", "json").json == []
+
+
+def test_history_keeps_its_table_where_every_resource_had_an_error_of_its_own(poolform):
+    poolform("work-pool", "create", "p", "--type", "modal:push")
+    with open_store(Settings.from_environment()) as store, store.write() as tx:
+        pool = pools.get(tx, "p")
+        errors = {
+            "provision-infra": "2 errors\n  lab_a.x: no.\n  lab_b.y: no.",
+            "upgrade": "no. " * 60,
+            "deprovision": "no.",
+        }
+        for action, error in errors.items():
+            history.add(tx, pool_id=pool.id, pool_name="p", who="ada", action=action, outcome="failed", error=error)
+    lines = poolform("work-pool", "history", "p").out.splitlines()
+    assert len(lines) == 4, "a line each, below the names of the columns"
+    told = {line.split()[3]: line for line in lines[1:]}
+    assert "2 errors (-o json has all of it)" in told["provision-infra"]
+    assert told["upgrade"].endswith("no. … (-o json has all of it)")
+    assert told["deprovision"].endswith(" no.")
+    assert {row["error"] for row in poolform("work-pool", "history", "p", "-o", "json").json} == set(errors.values())
