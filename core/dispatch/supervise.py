@@ -178,8 +178,9 @@ class Supervisor:
                 if self._halves is None:
                     raise
                 # What is in progress is followed with the launcher that started it; nothing new is claimed.
+                if not self._stale:  # once: this comes back several times a second until it is put right
+                    self.charge.listener.trouble(pool.name, str(exc))
                 self._stale = True
-                self.charge.listener.trouble(pool.name, str(exc))
                 return self._halves
             if self._halves is not None:
                 self._close(self._halves[0].launcher)
