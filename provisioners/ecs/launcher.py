@@ -294,7 +294,7 @@ def drop_definitions(ecs: Any, family: str) -> None:
 @contextmanager
 def _asking(doing: str, *, refusing: bool = False) -> Iterator[None]:
     """Turn what boto3 raises into Unavailable; `refusing`, what AWS will never do into LaunchRefused."""
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
     try:
         yield
@@ -306,6 +306,9 @@ def _asking(doing: str, *, refusing: bool = False) -> Iterator[None]:
         if refusing and code not in session.THROTTLED and status < 500:
             raise LaunchRefused(f"{doing}: {text}") from exc
         raise Unavailable(f"{doing}: {text}") from exc
+    except NoCredentialsError as exc:
+        where = "log in to AWS, or set AWS_PROFILE or AWS_ACCESS_KEY_ID, where this runs"
+        raise Unavailable(f"{doing}: there are no AWS credentials here ({where})") from exc
     except BotoCoreError as exc:
         raise Unavailable(f"{doing}: {exc}") from exc
 

@@ -17,6 +17,8 @@ from poolform.provisioners.ecs.launcher import EcsLauncher
 from poolform.provisioners.ecs.pool_type import EcsPush
 from poolform.provisioners.ecs.session import Clients
 
+from .conftest import become
+
 pytestmark = [pytest.mark.aws_provider, pytest.mark.slow]
 
 SLEEP = "import time; print('up', flush=True); time.sleep(600)"
@@ -323,6 +325,13 @@ def test_what_cannot_be_asked_now_can_be_asked_later(launcher, job, administrato
     ask(launcher, handle)
     launcher.cancel(handle)
     wait(launcher, handle)
+
+
+def test_whoever_launches_without_credentials_is_told_what_to_do_and_the_run_waits(pool, job, aws, monkeypatch):
+    nobody = {name: value for name, value in aws.environment.items() if "ACCESS_KEY" not in name}
+    become(monkeypatch, nobody)
+    with pytest.raises(Unavailable, match=r"no AWS credentials here \(log in to AWS, or set AWS_PROFILE"):
+        launch(new_launcher(pool, aws), job())
 
 
 def test_what_aws_will_never_do_is_refused(launcher, job, administrator):
