@@ -247,7 +247,7 @@ class Plugins:
             raise
         except BaseException as exc:
             self._note_call(about, hook, arguments, f"failed: {reason(exc)}", began)
-            raise PluginError(about.label, f"{hook} failed: {reason(exc)}.") from exc
+            raise PluginError(about.label, f"{hook} failed: {reason(exc).rstrip('.')}.") from exc
         if caller.get_hookimpls():
             self._note_call(about, hook, arguments, f"returned {_brief(results[0] if results else None)}", began)
         return results

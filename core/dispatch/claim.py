@@ -189,7 +189,8 @@ def _hold(tx: Transaction, due: Sequence[FlowRun], worker_id: str, until: float)
 
 def _cancel_due(tx: Transaction, deployment: Row, now: float) -> list[str]:
     """Cancel what is due of a full deployment whose new runs are not to wait; a retry is not new."""
-    reason = f"its deployment's limit of {deployment['concurrency_limit']} runs was reached"
+    limit = deployment["concurrency_limit"]
+    reason = f"its deployment's limit of {limit} run{'' if limit == 1 else 's'} was reached"
     rows = tx.execute(
         "UPDATE flow_runs SET state = 'cancelled', reason = :reason, ended_at = :now WHERE deployment_id = :deployment "
         "AND state = 'scheduled' AND scheduled_at <= :now AND attempt = 1 RETURNING id",

@@ -682,7 +682,7 @@ def test_slots_say_who_takes_them_and_a_full_deployment_cancels_what_is_new(alon
     first = alone("deployment", "run", name).out.strip()
     worker.says("running")
     second = alone("deployment", "run", name).out.strip()
-    worker.says("cancelled: its deployment's limit of 1 runs was reached")
+    worker.says("cancelled: its deployment's limit of 1 run was reached")
     found = alone("work-queue", "slots", "default", "--pool", "here", "-o", "json").json
     assert (found["limit"], found["taken"], found["free"], found["waiting"]) == (3, 1, 2, 0)
     (slot,) = found["slots"]

@@ -70,7 +70,7 @@ def test_a_full_deployment_may_cancel_what_is_new(bench):
     later = bench.submit(deployment=narrow, scheduled_at=time.time() + 60)
     assert take(bench) == ids(first)
     assert (bench.run(second).state, bench.run(later).state) == ("cancelled", "scheduled")
-    assert bench.run(second).reason == "its deployment's limit of 1 runs was reached"
+    assert bench.run(second).reason == "its deployment's limit of 1 run was reached"
 
 
 def test_what_is_paused_or_not_ready_is_left_alone(bench):
