@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from poolform.core.errors import PoolformError
+from poolform.core.pools.catalogue import reason
 from poolform.core.runs.deployments import submit
 from poolform.core.runs.moments import latest, next_after
 from poolform.core.runs.timetables import spec
@@ -64,9 +65,9 @@ class Scheduler:
         schedule = spec(row)
         try:
             at, then = latest(schedule, row.next_at, now), next_after(schedule, now)
-        except PoolformError as exc:  # such as a time zone that this machine does not know
+        except Exception as exc:  # noqa: BLE001 - a time zone that is not known here, a rule that its library chokes on
             schedules.update(tx, row.id, next_at=now + _LATER)
-            return f"The schedule {schedule.text} of {deployment.full_name}: {exc.message}"
+            return f"The schedule {' '.join(row.expression.split())} of {deployment.full_name}: {_said(exc)}"
         submit(
             tx,
             pool,
@@ -78,3 +79,7 @@ class Scheduler:
         )
         schedules.update(tx, row.id, next_at=then)
         return None
+
+
+def _said(exc: Exception) -> str:
+    return exc.message if isinstance(exc, PoolformError) else reason(exc)

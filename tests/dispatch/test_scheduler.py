@@ -145,10 +145,12 @@ def test_a_schedule_that_this_machine_cannot_read_keeps_no_other_from_its_run(be
     good = schedule(bench, deployment, Interval(3600), next_at=2.0)
     with bench.store.write() as tx:
         schedules.add(tx, deployment.id, kind="cron", expression="0 1 * * *", timezone="Mars/Olympus", next_at=1.0)
+        schedules.add(tx, deployment.id, kind="interval", expression="soon", timezone="UTC", next_at=1.5)
     assert Scheduler(bench.store, Hearing(), pool_id=None).make_due() == 1
     assert [run.idempotency_key.split()[0] for run in made(bench, deployment)] == [good.id]
     assert "'Mars/Olympus'" in heard[0]
     assert "etl/nightly" in heard[0]
+    assert "The schedule soon of etl/nightly: ValueError" in heard[1]
 
 
 def test_deploying_again_keeps_what_is_paused_and_what_is_overdue(bench):
