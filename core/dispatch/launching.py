@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Protocol
 
 from poolform.core.dispatch import answers
+from poolform.core.dispatch.attempts import attempts
 from poolform.core.dispatch.tasks import Backoff, Stage, Task, clock
 from poolform.core.errors import PoolformError
 from poolform.core.pools.catalogue import reason
@@ -13,8 +14,9 @@ from poolform.core.runs.launchers import Job, LaunchRefused, NoCapacity, Prepare
 from poolform.core.store import deployments, leases
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
+    from poolform.core.dispatch.attempts import Attempt
     from poolform.core.dispatch.tasks import Tasks
     from poolform.core.runs.launchers import Launcher
     from poolform.core.store.deployments import Deployment
@@ -109,19 +111,12 @@ class Launching:
         self.tasks.save()
 
     def launch(self) -> None:
-        """Launch what is ready to be, storing handles as they come."""
-        flushed = clock()
-        for task in self.tasks.at(Stage.LAUNCH):
-            if self.backoff.waiting:
-                break
-            if task.cancel:
-                self.end(task, "cancelled", self.tasks.store.now(), NEVER)
-                continue
-            if not self.tasks.owned(task):
-                continue  # the lease ran out while this worker stood still: it may be somebody else's already
-            started = clock()
-            self._launch(task)
-            self.pace = 0.8 * self.pace + 0.2 * (clock() - started)
+        """Launch what is ready to be, as many at once as the launcher allows, storing handles as they come."""
+        flushed, ready = clock(), self.tasks.at(Stage.LAUNCH)
+        threads = max(1, min(self.launcher.threads, len(ready)))
+        for attempt in attempts(self._start, self._launchable(ready), threads):
+            self._take(attempt)
+            self.pace = 0.8 * self.pace + 0.2 * attempt.seconds / threads
             if clock() - flushed > _FLUSH:
                 self.tasks.save()
                 flushed = clock()
@@ -182,24 +177,38 @@ class Launching:
         found = self.launcher.find(task.run.key)
         return None if found is None else answers.handle(found)
 
-    def _launch(self, task: Task) -> None:
-        now = self.tasks.store.now()
-        try:
-            handle = answers.handle(self.launcher.launch(self._job(task)))
-        except Unavailable as exc:
-            # It may have been launched. Asking first, next time, also notices when that can't be known any more.
-            task.stage = Stage.ASK
-            self.unavailable(exc)
-        except NoCapacity as exc:
-            self._put_back(task, exc)
-        except (LaunchRefused, PoolformError) as exc:
-            self.end(task, "crashed", now, _sentence(exc))
-        except BaseException as exc:  # noqa: BLE001 - as in build
-            self._mistaken(task, exc, now)
-        else:
-            self.backoff.succeed()
-            self.no_room.succeed()
-            self._launched(task, handle, now)
+    def _launchable(self, ready: Sequence[Task]) -> Iterator[tuple[Task, float]]:
+        """Yield what may be launched now, for as long as the platform can be asked; end what was cancelled."""
+        for task in ready:
+            if self.backoff.waiting:
+                return
+            if task.cancel:
+                self.end(task, "cancelled", self.tasks.store.now(), NEVER)
+            elif self.tasks.owned(task):  # else the lease ran out while this worker stood still: it may be another's
+                yield task, self.tasks.store.now()
+
+    def _start(self, task: Task) -> str:
+        """Launch one job. Runs in one of several threads: it changes nothing here."""
+        return answers.handle(self.launcher.launch(self._job(task)))
+
+    def _take(self, attempt: Attempt) -> None:
+        """Note how a launch went."""
+        task = attempt.task
+        match attempt.outcome:
+            case str(handle):
+                self.backoff.succeed()
+                self.no_room.succeed()
+                self._launched(task, handle, attempt.at)
+            case Unavailable() as exc:
+                # It may have been launched. Asking first, next time, also notices when that can't be known any more.
+                task.stage = Stage.ASK
+                self.unavailable(exc)
+            case NoCapacity() as exc:
+                self._put_back(task, exc)
+            case LaunchRefused() | PoolformError() as exc:
+                self.end(task, "crashed", attempt.at, _sentence(exc))
+            case mistake:
+                self._mistaken(task, mistake, attempt.at)
 
     def _mistaken(self, task: Task, mistake: BaseException, now: float) -> None:
         """Go on with a job that was started for all that the launcher raised what it must not; else end the run."""

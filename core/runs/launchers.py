@@ -96,8 +96,8 @@ class NoCapacity(Exception):
 class Launcher(ABC):
     """Starts jobs on one platform, for one pool.
 
-    Synchronous. Core calls a launcher from one thread at a time, or from up to `threads` at once where that is more
-    than one. Any method may raise Unavailable; `launch` may also raise LaunchRefused or NoCapacity.
+    Synchronous. Core calls a launcher from one thread at a time, but `launch` from up to `threads` at once. Any method
+    may raise Unavailable; `launch` may also raise LaunchRefused or NoCapacity.
     """
 
     remembers: ClassVar[timedelta] = timedelta.max
@@ -107,6 +107,7 @@ class Launcher(ABC):
     payload_limit: ClassVar[int | None] = None
     """Most bytes that `command` and `env` of a job may take together, encoded as the platform counts them."""
     threads: ClassVar[int] = 1
+    """How many jobs may be launched at once, each by a call of its own."""
 
     @abstractmethod
     def launch(self, job: Job) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import threading
 import time
 
 import pytest
@@ -181,6 +182,55 @@ def test_no_capacity_puts_the_run_back(bench):
     with bench.store.read() as tx:
         reasons = [change.reason for change in runs.states(tx, run.id)]
     assert "no capacity: no Fargate in eu-1a" in reasons
+
+
+class Wide(Platform):
+    """A platform that is slow to launch, and can launch several at once."""
+
+    threads = 4
+
+    def __init__(self, folder, wrong=None):
+        super().__init__(folder)
+        self.at_once, self.most, self.launches, self.wrong = 0, 0, [], wrong or {}
+        self.lock = threading.Lock()
+
+    def launch(self, job):
+        with self.lock:
+            self.at_once += 1
+            self.most = max(self.most, self.at_once)
+            self.launches.append(job.key)
+        time.sleep(0.2)
+        with self.lock:
+            self.at_once -= 1
+        if error := self.wrong.pop(job.name, None):
+            raise error
+        return super().launch(job)
+
+
+def test_jobs_are_launched_by_as_many_threads_as_the_launcher_allows(bench):
+    platform = Wide(bench.folder / "jobs")
+    submitted = [bench.submit() for _ in range(8)]
+    bench.work(platform)
+    assert {run.state for run in bench.wait(*submitted)} == {"completed"}
+    assert platform.most == 4
+    assert sorted(platform.launches) == sorted(run.key for run in submitted)
+
+
+def test_of_jobs_launched_at_once_each_has_its_own_fate(bench):
+    wrong = {
+        "refused": LaunchRefused("no"),
+        "away": Unavailable("the network is down"),
+        "full": NoCapacity("full"),
+        "broken": TypeError("x"),
+    }
+    platform = Wide(bench.folder / "jobs", wrong)
+    submitted = [bench.submit(name=name) for name in ("one", "refused", "away", "two", "full", "broken", "three")]
+    bench.work(platform)
+    ended = {run.name: run for run in bench.wait(*submitted)}
+    crashed = {name for name, run in ended.items() if run.state == "crashed"}
+    assert crashed == {"refused", "broken"}
+    assert {run.state for name, run in ended.items() if name not in crashed} == {"completed"}
+    assert "network is down" in bench.troubles[0]
 
 
 def test_a_refused_launch_is_a_crash_that_says_why(bench):
