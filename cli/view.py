@@ -85,17 +85,23 @@ def show_json(data: object, *, indent: int | None = 2) -> None:
     show(json.dumps(data, indent=indent, ensure_ascii=not is_utf8, default=str))
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, empty: str) -> None:
-    """Print rows under column names, aligned; `empty` is said instead where there are none."""
+def table(
+    columns: Sequence[str], rows: Sequence[Sequence[object]], *, empty: str, notes: Sequence[str | None] = ()
+) -> None:
+    """Print rows under column names, aligned, and below a row its note; `empty` is said where there are no rows."""
     if not rows:
         say(empty)
         return
     cells = [[_cell(value) for value in row] for row in rows]
     widths = _fitting([max(map(len, column)) for column in zip(columns, *cells, strict=True)], columns)
     show(styled(_line(columns, widths), "bold"))
-    for row in cells:
+    room = terminal_width()
+    for number, row in enumerate(cells):
         for line in zip_longest(*map(folded, row, widths), fillvalue=""):
             show(_line(line, widths))
+        note = notes[number] if number < len(notes) else None
+        for text in folded(note, max(room - 2, _NARROWEST) if room else len(note)) if note else ():
+            show(f"  {text}")
 
 
 def fields(values: Mapping[str, object]) -> None:

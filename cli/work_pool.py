@@ -14,7 +14,7 @@ import typer
 from poolform.cli import work_pool_infra, work_pool_look, work_pool_types
 from poolform.cli.completion import pool_types
 from poolform.cli.session import Session
-from poolform.cli.view import Format, Output, fields, iso, say, show, show_json, table, when
+from poolform.cli.view import Format, Output, fields, iso, say, show, show_json, table, terminal_width, when
 from poolform.cli.work_pool_options import JobTemplate, Limit, Name
 from poolform.cli.work_pool_types import described
 
@@ -203,11 +203,13 @@ def history(
     if output is Format.json:
         show_json([{**asdict(entry), "at": iso(entry.at)} for entry in found])
         return
-    rows = [
-        (when(e.at), e.action, e.outcome, e.summary.get("plan"), e.who, (e.plan_digest or "-")[:12], _short(e.error))
-        for e in found
-    ]
-    table(("WHEN", "WHAT", "OUTCOME", "PLAN", "WHO", "DIGEST", "ERROR"), rows, empty="Nothing was done to it yet.")
+    errors = [_short(entry.error) for entry in found]
+    rows = [(when(e.at), e.action, e.outcome, e.summary.get("plan"), e.who, (e.plan_digest or "-")[:12]) for e in found]
+    columns, empty = ("WHEN", "WHAT", "OUTCOME", "PLAN", "WHO", "DIGEST"), "Nothing was done to it yet."
+    if terminal_width() is None:
+        table((*columns, "ERROR"), [(*row, error) for row, error in zip(rows, errors, strict=True)], empty=empty)
+    else:  # where there is no room for one more column
+        table(columns, rows, empty=empty, notes=errors)
 
 
 def _short(error: str | None) -> str:

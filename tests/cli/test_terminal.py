@@ -213,6 +213,9 @@ def test_ctrl_c_while_applying_waits_and_says_what_it_left(terminal, poolform, h
     assert poolform("work-pool", "ls", "-o", "json").json[0]["state"] == "ready"
     assert poolform("work-pool", "drift", "p").code == 0
     assert [row["outcome"] for row in poolform("work-pool", "history", "p", "-o", "json").json] == ["done", "failed"]
+    shown = terminal("work-pool", "history", "p", COLUMNS="80").read()
+    assert "  provision-infra was interrupted.\r\n" in shown
+    assert max(map(len, plain(shown).splitlines())) <= 80, shown
 
 
 @pytest.mark.slow
