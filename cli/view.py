@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+from contextlib import suppress
 from datetime import datetime
 from enum import StrEnum
 from itertools import zip_longest
@@ -45,10 +46,11 @@ def can_ask() -> bool:
 
 
 def say(text: str = "", style: str | None = None) -> None:
-    """Tell a person something, on stderr."""
+    """Tell a person something, on stderr. Where nobody hears it any more, the work goes on all the same."""
     if sys.stderr is None:  # the shell closed it, and print would take stdout instead
         return
-    print(styled(text, style, stream=sys.stderr) if style else text, file=sys.stderr, flush=True)  # noqa: T201
+    with suppress(OSError):  # a pipe without a reader, such as of `| head` or of a log that was restarted
+        print(styled(text, style, stream=sys.stderr) if style else text, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def show(text: str) -> None:
