@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from poolform.core.dispatch.tasks import Backoff
 from poolform.core.errors import StoreError
+from poolform.core.pools.catalogue import reason
 
 if TYPE_CHECKING:
     from poolform.core.dispatch.tasks import Listener
@@ -71,5 +72,9 @@ class Companion(ABC):
             pause: float = act()
         except StoreError:
             return self._trouble.fail()  # the worker says so, too
+        except Exception as exc:  # noqa: BLE001 - what goes on beside the dispatching must not end unseen
+            pause = self._trouble.fail()
+            self.listener.trouble("", f"{self._thread.name} failed: {reason(exc)}; again in {pause:.1f} s")
+            return pause
         self._trouble.succeed()
         return pause

@@ -13,6 +13,7 @@ from dispatch_stand_in import Notifying, build_job
 
 from poolform.core.dispatch import health
 from poolform.core.dispatch.cleaning import Cleaner
+from poolform.core.dispatch.companions import Companion
 from poolform.core.dispatch.tasks import Listener
 from poolform.core.dispatch.worker import Worker
 from poolform.core.errors import UsageError
@@ -218,3 +219,26 @@ def test_a_worker_deletes_what_is_past_its_retention_and_nothing_else(bench):
         assert tx.execute("SELECT count(*) AS n FROM logs")[0]["n"] == 0
         rows = tx.execute("SELECT DISTINCT run_id FROM flow_run_states")
     assert {row["run_id"] for row in rows} == {recent.id, waiting.id}
+
+
+def test_what_goes_on_beside_dispatching_goes_on_after_a_fault(bench):
+    class Faulty(Companion):
+        turns = 0
+
+        def turn(self):
+            self.turns += 1
+            if self.turns == 1:
+                raise ValueError("oops")
+            return 60.0
+
+    troubles = []
+
+    class Hearing(Listener):
+        def trouble(self, pool, message):
+            troubles.append(message)
+
+    companion = Faulty(bench.store, Hearing(), "cleaning")
+    companion.start()
+    eventually(lambda: companion.turns == 2)
+    companion.stop()
+    assert troubles[0].startswith("cleaning failed: ValueError: oops; again in")
