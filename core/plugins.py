@@ -126,12 +126,22 @@ class Plugins:
 
         ours: tuple[type[Block], ...] = (Secret, *BLOCK_TYPES)
         found: dict[str, type[Block]] = {known.block_type: known for known in ours}
+        by: dict[str, str] = {}
         for about, block_type in self._gathered("poolform_block_types"):
-            if isinstance(block_type, type) and issubclass(block_type, Block) and hasattr(block_type, "block_type"):
-                found.setdefault(block_type.block_type, block_type)
-            else:
+            if not (
+                isinstance(block_type, type) and issubclass(block_type, Block) and hasattr(block_type, "block_type")
+            ):
                 text = f"poolform_block_types returned {block_type!r}, which is not a Block with a block_type."
                 self.report(PluginError(about.label, text))
+                continue
+            name = block_type.block_type
+            if found.setdefault(name, block_type) is block_type:  # two may bring the same class
+                by.setdefault(name, about.label)
+                continue
+            text = (
+                f"the block type {name} is already brought by {by.get(name, 'Poolform itself')}; this one is left out."
+            )
+            self.report(PluginError(about.label, text))
         return found
 
     @cached_property

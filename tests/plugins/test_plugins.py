@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from poolform.core.errors import NotFound, PluginError
 from poolform.core.plugins import Plugins, hookimpl, load_plugins
 from poolform.core.pools.catalogue import Plugin
-from poolform.core.pools.contract import CONTRACT, Outputs, PoolType, Provider, Secret, Variables
+from poolform.core.pools.contract import CONTRACT, Block, Outputs, PoolType, Provider, Secret, Variables
 from poolform.core.settings import Settings
 
 
@@ -186,6 +186,16 @@ def test_what_is_no_block_type_is_named_and_left_out():
     plugins = loaded(plugin(poolform_block_types=lambda: [Good, Secret]))
     (problem,) = plugins.all_problems()
     assert "which is not a Block with a block_type" in problem.message
+    assert plugins.block_types["secret"] is Secret
+
+
+def test_a_block_type_that_is_taken_is_named_and_left_out():
+    class Mine(Block):
+        block_type = "secret"
+
+    plugins = loaded(plugin(poolform_block_types=lambda: [Mine, Secret]))
+    (problem,) = plugins.all_problems()
+    assert "the block type secret is already brought by Poolform itself; this one is left out." in problem.message
     assert plugins.block_types["secret"] is Secret
 
 
