@@ -152,15 +152,10 @@ def preview(tx: Transaction, pool: WorkPool, *, hours: float, most: int = 1000) 
     """Return what is due in a pool within some hours, soonest first; overdue times of a schedule count as one."""
     now = tx.now()
     until = now + hours * 3600
-    waiting = runs.list_recent(tx, pool_id=pool.id, state="scheduled", limit=most)
-    there = sorted(
-        (
-            Upcoming(run.scheduled_at, run.flow_name, run.deployment, run.queue, run.name, run.id)
-            for run in waiting
-            if run.scheduled_at <= until
-        ),
-        key=lambda run: run.scheduled_at,
-    )
+    there = [
+        Upcoming(run.scheduled_at, run.flow_name, run.deployment, run.queue, run.name, run.id)
+        for run in runs.due(tx, pool.id, until=until, limit=most)
+    ]
     known = {deployment.id: deployment for deployment in deployments.list_all(tx, pool_id=pool.id)}
     rows = [(known[row.deployment_id], row) for row in stored.to_come(tx, pool_id=pool.id)]
     to_come = (_times(deployment, row, now, until) for deployment, row in rows)

@@ -248,6 +248,15 @@ def list_recent(
     return [read(FlowRun, row) for row in rows]
 
 
+def due(tx: Transaction, pool_id: str, *, until: float, limit: int) -> list[FlowRun]:
+    """Return the waiting runs of a pool that are due by then, soonest first."""
+    sql = (
+        f"{SELECT} WHERE r.pool_id = :pool AND r.state = 'scheduled' AND r.scheduled_at <= :until "
+        "ORDER BY r.scheduled_at, r.created_at, r.id LIMIT :limit"
+    )
+    return [read(FlowRun, row) for row in tx.execute(sql, {"pool": pool_id, "until": until, "limit": limit})]
+
+
 def unfinished(tx: Transaction, pool_id: str) -> tuple[int, int]:
     """Return how many runs of a pool are in progress, and how many wait to be launched."""
     rows = tx.execute(

@@ -41,6 +41,16 @@ def test_a_pool_comes_back_as_it_was_stored(store):
     assert made.id[0].isalpha()
 
 
+def test_what_is_due_in_a_pool_is_the_soonest_however_many_wait(store):
+    pool = make_pool(store)
+    with store.write() as tx:
+        now = tx.now()
+        for place in (3, 1, 2, 9):
+            runs.submit(tx, pool=pool, flow_name="etl", name=str(place), scheduled_at=now + place)
+        assert [run.name for run in runs.due(tx, pool.id, until=now + 5, limit=2)] == ["1", "2"]
+        assert [run.name for run in runs.due(tx, pool.id, until=now + 5, limit=9)] == ["1", "2", "3"]
+
+
 def test_half_a_character_of_a_parameter_is_kept(store):
     """What Python makes of a byte of a command line that is no UTF-8."""
     run = submit(store, make_pool(store), parameters={"name": "\udcff"}, tags=["\udcff", "ü"])
