@@ -235,8 +235,15 @@ class Terraform:
         if ended.interrupted:
             raise Interrupted(f"Interrupted during terraform {verb}, which has stopped in good order.")
         if ended.code != 0 and must_succeed:
-            raise error_from(verb, heard.diagnostics, heard.plain[-_TAIL:])
+            raise self._error(heard)
         return heard
+
+    def _error(self, heard: _Heard) -> TerraformError:
+        error = error_from(heard.verb, heard.diagnostics, heard.plain[-_TAIL:])
+        placed = any(said.address or said.where for said in heard.diagnostics if said.severity == "error")
+        if error.hint is None and not placed:
+            error.hint = self._setup.backend.hint  # what is about no resource and no line is about the state
+        return error
 
     def _interrupted(self, times: int) -> None:
         if times == 1:

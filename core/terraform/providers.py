@@ -38,6 +38,14 @@ _SECRET_SETTINGS = {
     "access_token": "GOOGLE_OAUTH_ACCESS_TOKEN",
     "encryption_key": "GOOGLE_ENCRYPTION_KEY",
 }
+# What leads there and is not among the settings: the environment's, and of some only the environment's.
+_WAY_IN = {
+    "s3": "AWS credentials",
+    "gcs": "Google credentials",
+    "azurerm": "an Azure login",
+    "pg": "PG_CONN_STR",
+    "http": "TF_HTTP_USERNAME and TF_HTTP_PASSWORD",
+}
 # What has no default and no environment variable of Terraform's; the rest it asks for itself.
 _NEEDED = {
     "s3": ("bucket", "key"),
@@ -85,6 +93,13 @@ class Backend:
     def is_local(self) -> bool:
         """Whether the state is a file in the workspace."""
         return self.kind == "local"
+
+    @property
+    def hint(self) -> str | None:
+        """What to look at where Terraform says what is wrong and not of what: most likely it is the backend."""
+        if self.is_local:
+            return None
+        return f"State is in the backend {self.kind}: is it there, and does the environment have {_WAY_IN[self.kind]}?"
 
 
 @dataclass(frozen=True)

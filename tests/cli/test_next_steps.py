@@ -129,3 +129,12 @@ def test_tab_offers_pools_deployments_and_types_and_never_fails(poolform, home):
     assert offered("poolform", "deployment", "run", "et") == ["etl/x"]
     assert offered("poolform", "work-pool", "create", "p", "--type", "proc") == ["process"]
     assert offered("poolform", "work-pool", "inspect", "", POOLFORM_DATABASE_URL="sqlite:////proc/no.db") == []
+
+
+def test_a_backend_that_cannot_be_reached_is_named_with_what_leads_there(poolform):
+    """Of PostgreSQL, Terraform says but an address, which nobody gave where PG_CONN_STR is not set."""
+    create = ("work-pool", "create", "p", "--type", "process", "--provision-infra", "--yes", "--backend", "pg")
+    said = poolform(*create, "--backend-config", "schema_name=p", PG_CONN_STR="postgres://127.0.0.1:1/state")
+    assert said.code == 1
+    assert "127.0.0.1:1: connect: connection refused" in said.err
+    assert "State is in the backend pg: is it there, and does the environment have PG_CONN_STR?" in said.err
