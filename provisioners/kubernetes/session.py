@@ -213,10 +213,15 @@ def _client(files: str, context: str | None) -> Any:
                 hint="Name the file: --set kubeconfig=PATH, or KUBECONFIG=PATH in the environment.",
             )
     except config.ConfigException as exc:
-        if context is None:
+        if context is None and there:
             raise PoolformError(
                 "No context is named, and Poolform does not run in a Kubernetes cluster.",
-                hint="Name a context of your kubeconfig: --set context=NAME",
+                hint=f"Name one of your kubeconfig's: --set context=NAME ({', '.join(kubeconfig.contexts(there))})",
+            ) from exc
+        if context is None:
+            raise PoolformError(
+                f"There is no kubeconfig at {files}, and Poolform does not run in a Kubernetes cluster.",
+                hint="Name the file and a context of it: --set kubeconfig=PATH --set context=NAME",
             ) from exc
         raise PoolformError(f"The kubeconfig's context {context} cannot be used: {exc}") from exc
     return kubernetes.client.ApiClient(found)

@@ -94,9 +94,17 @@ def test_without_a_kubeconfig_it_is_said_what_is_missing(monkeypatch, tmp_path):
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "missing"))
     with pytest.raises(PoolformError, match="no kubeconfig at /nowhere, and the pool needs its context lab"):
         Kubernetes().identity(KubernetesVariables(kubeconfig="/nowhere", context="lab"))
-    with pytest.raises(PoolformError, match="does not run in a Kubernetes cluster") as failed:
+    missing = "no kubeconfig at /nowhere, and Poolform does not run in a Kubernetes cluster"
+    with pytest.raises(PoolformError, match=missing) as failed:
         Kubernetes().identity(KubernetesVariables(kubeconfig="/nowhere"))
-    assert "--set context=NAME" in failed.value.hint
+    assert "--set kubeconfig=PATH --set context=NAME" in failed.value.hint
+
+
+def test_without_a_context_those_of_the_kubeconfig_are_offered(monkeypatch, cluster, tmp_path):
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    with pytest.raises(PoolformError, match="No context is named") as failed:
+        Kubernetes().identity(KubernetesVariables(kubeconfig=str(cluster.kubeconfig(tmp_path / "kubeconfig"))))
+    assert failed.value.hint.endswith("--set context=NAME (lab, nowhere)")
 
 
 def test_credential_plugins_of_the_kubeconfig_are_asked(caller, cluster, tmp_path):
