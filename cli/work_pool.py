@@ -15,7 +15,7 @@ from poolform.cli import work_pool_infra, work_pool_look, work_pool_types
 from poolform.cli.completion import pool_types
 from poolform.cli.session import Session
 from poolform.cli.view import Format, Output, fields, iso, say, show, show_json, table, terminal_width, when
-from poolform.cli.work_pool_options import JobTemplate, Limit, Name
+from poolform.cli.work_pool_options import JobTemplate, Limit, Name, as_json
 from poolform.cli.work_pool_types import described
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def ls(
     with Session.of(ctx).store.read() as tx:
         found = pools.list_all(tx, type=type_)
     if output is Format.json:
-        show_json([_json(pool) for pool in found])
+        show_json([as_json(pool) for pool in found])
         return
     rows = [(p.name, p.type, _state(p), p.concurrency_limit, p.id) for p in found]
     hint = "There are no work pools yet. Make one: poolform work-pool create NAME --type process --provision-infra"
@@ -54,7 +54,7 @@ def inspect(ctx: typer.Context, name: Name, output: Output = Format.text) -> Non
     """Show everything about a work pool."""
     pool = _get(ctx, name)
     if output is Format.json:
-        show_json({**_json(pool), "variables": pool.variables, "base_job_template": pool.base_job_template})
+        show_json(as_json(pool, whole=True))
         return
     fields(
         {
@@ -265,10 +265,3 @@ def _update(ctx: typer.Context, name: str, /, **changes: Any) -> None:
 def _state(pool: WorkPool) -> str:
     state = f"{pool.state} (failed)" if pool.error else pool.state
     return f"{state}, paused" if pool.paused else state
-
-
-def _json(pool: WorkPool) -> dict[str, Any]:
-    values = asdict(pool)
-    for bulky in ("variables", "base_job_template"):
-        del values[bulky]
-    return {**values, "created_at": iso(pool.created_at), "updated_at": iso(pool.updated_at)}

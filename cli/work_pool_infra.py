@@ -19,6 +19,7 @@ from poolform.cli.work_pool_options import (
     Set,
     Vars,
     Yes,
+    as_json,
     chosen_type,
     gathered,
     named_pool,
@@ -94,9 +95,11 @@ def create(
     has_resources = registered.pool_type.templates is not None
     if provision_ or not has_resources:
         provision(session, lambda context: _proposed(context, pool), yes=yes or not has_resources)
-        return
-    records.store_new(session.store, pool)
-    say(f"Created the work pool {name}. It is not provisioned yet: poolform work-pool provision-infra {name}")
+    else:
+        records.store_new(session.store, pool)
+        say(f"Created the work pool {name}. It is not provisioned yet: poolform work-pool provision-infra {name}")
+    if output is Format.json:
+        show_json(as_json(named_pool(session, name), whole=True))
 
 
 def _taken(existing: WorkPool) -> AlreadyExists:
@@ -169,6 +172,8 @@ def upgrade(
     if plan:
         _show_plan(session, lambda context: _proposed(context, pool, purpose="upgrade"), output)
     provision(session, lambda context: _proposed(context, pool, purpose="upgrade"), yes=yes)
+    if output is Format.json:
+        show_json(as_json(named_pool(session, name), whole=True))
 
 
 @app.command("deprovision")
@@ -201,12 +206,13 @@ def deprovision(ctx: typer.Context, name: Name, *, yes: Yes = False) -> None:
 
 def _show_plan(session: Session, source: Callable[[Context], Any], output: Format, *, out: Path | None = None) -> None:
     """Show a proposal and end: with 0 where there is nothing to do, else with 4."""
-    from poolform.cli.proposal import as_json, show_proposal
+    from poolform.cli.proposal import as_json as proposal_json
+    from poolform.cli.proposal import show_proposal
     from poolform.core.pools.bundle import write_bundle
 
     with _steps(session) as (context, pause), source(context) as proposal, pause():
         if output is Format.json:
-            show_json(as_json(proposal))
+            show_json(proposal_json(proposal))
         else:
             show_proposal(proposal)
         proposal.require_passed()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +11,7 @@ import typer
 
 from poolform.cli.completion import pool_names
 from poolform.cli.proposal import ask
-from poolform.cli.view import can_ask
+from poolform.cli.view import can_ask, iso
 
 if TYPE_CHECKING:
     from poolform.cli.session import Session
@@ -106,3 +106,11 @@ def pairs(given: list[str] | None, flag: str) -> dict[str, str]:
             raise UsageError(f"{flag} {item!r} is not of the form KEY=VALUE.")
         found[key] = os.path.expandvars(value)
     return found
+
+
+def as_json(pool: WorkPool, *, whole: bool = False) -> dict[str, Any]:
+    """Return a pool for programs; `whole` with its variables and its base job template."""
+    values = asdict(pool)
+    for bulky in () if whole else ("variables", "base_job_template"):
+        del values[bulky]
+    return {**values, "created_at": iso(pool.created_at), "updated_at": iso(pool.updated_at)}

@@ -124,3 +124,16 @@ def test_history_keeps_its_table_where_every_resource_had_an_error_of_its_own(po
     assert told["upgrade"].endswith("no. … (-o json has all of it)")
     assert told["deprovision"].endswith(" no.")
     assert {row["error"] for row in poolform("work-pool", "history", "p", "-o", "json").json} == set(errors.values())
+
+
+def test_making_a_pool_tells_programs_what_it_became(poolform):
+    create = ("work-pool", "create", "--type", "process", "-o", "json")
+    made = poolform(*create, "p").json
+    assert (made["name"], made["state"]) == ("p", "not-provisioned")
+    ready = poolform(*create, "q", "--provision-infra", "--yes").json
+    assert (ready["state"], ready["connection"]["settings"]["folder"]) == (
+        "ready",
+        f"{ready['variables']['folder']}/{ready['id']}",
+    )
+    assert poolform("work-pool", "inspect", "q", "-o", "json").json == ready
+    assert poolform("work-pool", "upgrade", "q", "-o", "json", "--yes").json == ready
