@@ -96,14 +96,26 @@ def table(
         return
     cells = [[_cell(value) for value in row] for row in rows]
     widths = _fitting([max(map(len, column)) for column in zip(columns, *cells, strict=True)], columns)
-    show(styled(_line(columns, widths), "bold"))
     room = terminal_width()
+    if room and _across(widths) > room:
+        _one_below_another(columns, cells, notes)
+        return
+    show(styled(_line(columns, widths), "bold"))
     for number, row in enumerate(cells):
         for line in zip_longest(*map(folded, row, widths), fillvalue=""):
             show(_line(line, widths))
         note = notes[number] if number < len(notes) else None
         for text in folded(note, max(room - 2, _NARROWEST) if room else len(note)) if note else ():
             show(f"  {text}")
+
+
+def _one_below_another(columns: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str | None]) -> None:
+    """Print rows where a terminal is too narrow for them side by side: a cell a line, and a gap between two rows."""
+    for number, row in enumerate(rows):
+        if number:
+            show("")
+        note = notes[number] if number < len(notes) else None
+        fields({**dict(zip(columns, row, strict=True)), **({"": note} if note else {})})
 
 
 def fields(values: Mapping[str, object]) -> None:
@@ -158,13 +170,17 @@ def _fitting(widths: list[int], columns: Sequence[str]) -> list[int]:
     """Return the widths of columns on a terminal, where the widest give way until all fit, but not their headings."""
     room = terminal_width()
     least = [max(len(column), _NARROWEST) for column in columns]
-    while room and sum(widths) + 2 * (len(widths) - 1) > room:
+    while room and _across(widths) > room:
         yielding = [i for i, width in enumerate(widths) if width > least[i]]
         if not yielding:
             break
         widest = max(yielding, key=lambda i: widths[i])
         widths[widest] -= 1
     return widths
+
+
+def _across(widths: Sequence[int]) -> int:
+    return sum(widths) + 2 * (len(widths) - 1)
 
 
 def _cell(value: object) -> str:

@@ -286,6 +286,19 @@ def test_tables_fold_to_a_narrow_terminal_between_words(terminal, poolform):
     assert "overridden" in shown or "environment" in shown.lower()
 
 
+def test_rows_that_do_not_fit_side_by_side_are_shown_one_below_another(terminal, poolform):
+    for name in ("p", "a-pool-with-quite-a-name"):
+        assert poolform("work-pool", "create", name, "--type", "process").code == 0
+    narrow = terminal("work-pool", "ls", COLUMNS="48").read()
+    assert max(map(len, plain(narrow).splitlines())) <= 48, narrow
+    assert [line.split() for line in plain(narrow).splitlines()][-5:-1] == [
+        ["NAME", "p"], ["TYPE", "process"], ["STATE", "not-provisioned"], ["LIMIT", "-"],
+    ]  # fmt: skip
+    assert plain(terminal("work-pool", "ls", COLUMNS="80").read()).splitlines()[0].split() == [
+        *("NAME", "TYPE", "STATE", "LIMIT", "ID"),
+    ]
+
+
 def test_what_a_flow_prints_cannot_rule_the_terminal_but_keeps_its_colour(terminal, poolform, tmp_path):
     line = "a\x1b[31mred\x1b[0m\x1b[2J\x1b]0;title\x07\x1b[1A\x08b"
     (tmp_path / "flows.py").write_text(f"def f():\n    print({line!r})\n")
