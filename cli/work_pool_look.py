@@ -68,6 +68,7 @@ def render(
     vars_: Vars = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write the module here.")] = None,
     with_backend: Annotated[bool, typer.Option("--with-backend", help="Write its backend settings too.")] = False,
+    output: Output = Format.text,
 ) -> None:
     """Print a pool's Terraform module, or write it to a folder where it works without Poolform."""
     from poolform.core.errors import UsageError
@@ -80,9 +81,12 @@ def render(
     if with_backend and backend is None:
         raise UsageError(f"The state of {pool.name} is local: there are no backend settings to write.")
     module, revision = _rendered(session, pool)
-    if out is None:
+    if output is Format.json:
+        show_json(module.files)
+    elif out is None:
         for file, text in sorted(module.files.items()):
             show(f"# ---- {file}\n{text}")
+    if out is None:
         return
     inspection.write_out(
         module, out, slug=pool.type, revision=revision, name=pool.name, backend=backend if with_backend else None
@@ -101,6 +105,7 @@ def graph(
     ] = None,
     set_: Set = None,
     vars_: Vars = None,
+    output: Output = Format.text,
 ) -> None:
     """Print the graph of a pool's resources, as a Mermaid flowchart."""
     from poolform.core.pools import inspection
@@ -109,8 +114,11 @@ def graph(
     pool = _pool_or_sample(session, name, type_, set_, vars_)
     module, _ = _rendered(session, pool)
     with session.working() as context:
-        text = inspection.graph(context, pool.id, module)
-    show(text)
+        nodes, edges = inspection.graph(context, pool.id, module)
+    if output is Format.json:
+        show_json({"resources": nodes, "needs": [{"from": user, "to": needed} for user, needed in edges]})
+    else:
+        show(inspection.mermaid(nodes, edges))
 
 
 def _pool_or_sample(session: Session, name: str | None, type_: str | None, set_: Any, vars_: Path | None) -> WorkPool:

@@ -100,18 +100,21 @@ def write_out(module: Module, folder: Path, *, slug: str, revision: int, name: s
         raise UsageError(f"The module cannot be written to {folder}: {exc.strerror}.") from exc
 
 
-def graph(context: Context, pool_id: str, module: Module) -> str:
-    """Return the module's resources and what depends on what, as a Mermaid flowchart."""
+Edge = tuple[str, str]
+"""Two addresses: of a resource, and of one that it needs."""
+
+
+def graph(context: Context, pool_id: str, module: Module) -> tuple[tuple[str, ...], tuple[Edge, ...]]:
+    """Return the addresses of the module's resources, and what depends on what."""
     binary = locate(context.settings)
     with temporary_workspace(context.settings, pool_id) as workspace:
         workspace.write(module.files)
         terraform = Terraform(context.setup(binary, Backend()), workspace, module)
         terraform.prepare()
-        nodes, edges = terraform.graph()
-    return mermaid(nodes, edges)
+        return terraform.graph()
 
 
-def mermaid(nodes: tuple[str, ...], edges: tuple[tuple[str, str], ...]) -> str:
+def mermaid(nodes: tuple[str, ...], edges: tuple[Edge, ...]) -> str:
     """Return a flowchart in Mermaid's language; an arrow points from what is needed to what needs it."""
     ids: Mapping[str, str] = {address: f"n{number}" for number, address in enumerate(nodes)}
     lines = ["flowchart LR"]

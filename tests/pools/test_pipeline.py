@@ -211,6 +211,9 @@ def test_render_writes_a_module_that_works_without_poolform(run, tmp_path):
     assert (refused.code, "module is not an empty folder." in refused.err) == (2, True)
     printed = run("work-pool", "render", "--type", "mortal")
     assert 'resource "terraform_data" "killer"' in printed.out
+    files = run("work-pool", "render", "--type", "mortal", "-o", "json").json
+    assert all(f"# ---- {name}\n" in printed.out for name in files)
+    assert files["main.tf"] in printed.out
 
 
 def test_the_graph_is_mermaid(run):
@@ -219,6 +222,10 @@ def test_the_graph_is_mermaid(run):
     assert graph.out.startswith("flowchart LR\n")
     assert "terraform_data.killer" in graph.out
     assert " --> " in graph.out
+    read = run("work-pool", "graph", "--type", "mortal", "-o", "json").json
+    assert "terraform_data.killer" in read["resources"]
+    assert len(read["needs"]) == graph.out.count(" --> ")
+    assert all({edge["from"], edge["to"]} <= set(read["resources"]) for edge in read["needs"])
 
 
 def test_a_pool_whose_plugin_is_gone_can_be_compared_and_destroyed(run, cloud):
