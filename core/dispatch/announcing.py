@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from poolform.core.clock import clock
 from poolform.core.dispatch.companions import Companion
-from poolform.core.dispatch.tasks import Backoff, Listener, clock
+from poolform.core.dispatch.tasks import Backoff, Listener
 from poolform.core.errors import PluginError
 from poolform.core.store import news
 from poolform.core.store.names import new_id

@@ -6,10 +6,12 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_c
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from poolform.core.dispatch.tasks import Task, clock
+from poolform.core.clock import clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+
+    from poolform.core.dispatch.tasks import Task
 
 
 @dataclass(frozen=True)

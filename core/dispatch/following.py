@@ -6,9 +6,10 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from poolform.core.clock import clock
 from poolform.core.dispatch import answers
 from poolform.core.dispatch.outcome import FAILED, event, outcome
-from poolform.core.dispatch.tasks import Stage, Task, clock
+from poolform.core.dispatch.tasks import Stage, Task
 from poolform.core.runs.launchers import JobStatus, Notifies
 from poolform.core.store import leases, logs
 

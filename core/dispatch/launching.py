@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Protocol
 
+from poolform.core.clock import clock
 from poolform.core.dispatch import answers
 from poolform.core.dispatch.attempts import attempts
-from poolform.core.dispatch.tasks import Backoff, Stage, Task, clock
+from poolform.core.dispatch.tasks import Backoff, Stage, Task
 from poolform.core.errors import PoolformError
 from poolform.core.pools.catalogue import reason
 from poolform.core.runs.launchers import Job, LaunchRefused, NoCapacity, Prepares, Unavailable, Unknowable

@@ -9,11 +9,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from poolform.core.clock import clock
 from poolform.core.dispatch.claim import claim
 from poolform.core.dispatch.following import Following
 from poolform.core.dispatch.launching import Launching
 from poolform.core.dispatch.recover import recover
-from poolform.core.dispatch.tasks import Backoff, Listener, Stage, Task, Tasks, clock
+from poolform.core.dispatch.tasks import Backoff, Listener, Stage, Task, Tasks
 from poolform.core.errors import PoolformError
 from poolform.core.pools.catalogue import reason
 from poolform.core.runs.launchers import Notifies

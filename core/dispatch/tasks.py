@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 import threading
-import time
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
+from poolform.core.clock import clock
 from poolform.core.store import leases, logs, runs
 
 if TYPE_CHECKING:
@@ -18,13 +18,6 @@ if TYPE_CHECKING:
     from poolform.core.runs.launchers import JobStatus
     from poolform.core.store.database import Store
     from poolform.core.store.runs import FlowRun, RunState
-
-
-def clock() -> float:
-    """Return seconds that also pass while the machine sleeps, where it can tell: leases go on expiring then."""
-    if hasattr(time, "CLOCK_BOOTTIME"):
-        return float(time.clock_gettime(time.CLOCK_BOOTTIME))
-    return time.monotonic()
 
 
 class Stage(Enum):

@@ -9,10 +9,11 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from poolform.core.clock import clock
 from poolform.core.dispatch.claim import Outlook, look
 from poolform.core.dispatch.scheduler import Scheduler
 from poolform.core.dispatch.supervise import Charge, Supervisor
-from poolform.core.dispatch.tasks import Backoff, Listener, clock
+from poolform.core.dispatch.tasks import Backoff, Listener
 from poolform.core.errors import StoreError
 from poolform.core.store import leases, workers
 from poolform.core.store.names import new_id

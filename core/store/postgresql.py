@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import select
-import time
 from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from poolform.core.clock import clock
 from poolform.core.errors import StoreError
 from poolform.core.store.database import Store, Wake, unstorable
 from poolform.core.store.schema import bring_up_to_date
@@ -54,7 +54,7 @@ class PostgresqlSession:
         self.url, self.name, self.patience = url, name, patience
         self._connection = self._connect()
         self._changed = False
-        self._clock: tuple[float, float] | None = None  # the server's time, and time.monotonic() when it was asked
+        self._clock: tuple[float, float] | None = None  # the server's time, and on `clock`, when it was asked
 
     def execute(self, sql: str, values: Mapping[str, Any] | None = None, /) -> Sequence[Row]:
         """Run one statement and return its rows."""
@@ -90,13 +90,13 @@ class PostgresqlSession:
     def now(self) -> float:
         """Return the server's time, so that machines with different clocks agree about leases.
 
-        Asked once a minute and carried on by the monotonic clock in between.
+        Asked once a minute and carried on by this machine's clock in between, also while it sleeps.
         """
-        if self._clock is None or time.monotonic() - self._clock[1] > _CLOCK_LIFE:
-            before = time.monotonic()
+        if self._clock is None or clock() - self._clock[1] > _CLOCK_LIFE:
+            before = clock()
             row = self.execute("SELECT extract(epoch FROM clock_timestamp())::float8 AS now")[0]
-            self._clock = (row["now"], (before + time.monotonic()) / 2)
-        return self._clock[0] + time.monotonic() - self._clock[1]
+            self._clock = (row["now"], (before + clock()) / 2)
+        return self._clock[0] + clock() - self._clock[1]
 
     def begin(self, *, write: bool) -> None:
         """Open a transaction; READ COMMITTED where it writes, one consistent moment where it reads."""
