@@ -565,7 +565,9 @@ def test_runs_outlive_the_worker(alone, deploy, background, tmp_path, number):
     second = background("worker", "start", "--pool", "here")
     second.says("completed")
     assert following.ends() == 0
-    assert following.said == "at work\ndone\n"
+    # Where the machine is slow, there is time to notice that nobody follows the run for a while.
+    said = [line for line in following.said.splitlines() if not line.startswith("Nobody follows ")]
+    assert said == ["at work", "done"]
     assert second.stop(number) == 0
     assert len((tmp_path / "trace").read_text().split()) == 1
     ended = newest(alone, deployment)
