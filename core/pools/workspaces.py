@@ -25,9 +25,10 @@ def temporary_workspace(settings: Settings, pool_id: str) -> Iterator[Workspace]
     """Yield a workspace that is gone afterwards."""
     folder = settings.folder("tmp")
     path = folder / f"{pool_id}-{secrets.token_hex(4)}"
-    owner = path.with_suffix(".lock")
-    with owner.open("w") as lock:
+    owner, fresh = path.with_suffix(".lock"), path.with_suffix(".new")
+    with fresh.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        fresh.rename(owner)  # only now: whoever clears up takes what is not locked for abandoned
         path.mkdir(mode=0o700)
         workspace = Workspace(path)
         try:
