@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from poolform.cli.view import say, styled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
@@ -23,10 +23,41 @@ _SLOW = 10.0
 """Seconds after which a plain log says that a resource is still being worked on."""
 
 
-class PlainProgress:
+class _Words:
+    """What is said of a resource: what the plan said of it, once there is one."""
+
+    def __init__(self) -> None:
+        self._planned: Mapping[str, str] = {}
+
+    def expect(self, sentences: Mapping[str, str]) -> None:
+        """Hear what is going to be done, as a plan's sentences by address."""
+        self._planned = sentences
+
+    def doing(self, event: ResourceEvent) -> str:
+        """Say what is being done."""
+        return self._planned.get(event.address) or f"{event.address}: {_DOING.get(event.action, event.action)}"
+
+    def done(self, event: ResourceEvent, *, ticked: bool = False) -> str:
+        """Say what was done, and in what time; what failed with its address, which Terraform's errors speak of.
+
+        `ticked` is what has a mark before it that says so.
+        """
+        named = self._planned.get(event.address) or event.address
+        outcome = _DONE.get(event.action, event.action)
+        if event.phase == "errored":
+            named, outcome = named if event.address in named else f"{named} ({event.address})", "failed"
+        elif event.address in self._planned and not named.startswith("Replace "):  # that is done in two steps
+            if ticked:
+                return f"{named} ({event.elapsed:.0f} s)"
+            outcome = "done"
+        return f"{named}: {outcome} after {event.elapsed:.0f} s"
+
+
+class PlainProgress(_Words):
     """A line for each thing that is done, for logs and pipes."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._said: dict[str, float] = {}
 
     @contextmanager
@@ -45,18 +76,20 @@ class PlainProgress:
     def on_resource(self, event: ResourceEvent) -> None:
         """Say what was done, and now and then what takes long."""
         if event.phase == "complete":
-            say(f"  {event.address}: {_DONE.get(event.action, event.action)} after {event.elapsed:.0f} s")
+            say(f"  {self.done(event)}")
         elif event.phase == "errored":
-            say(f"  {event.address}: failed after {event.elapsed:.0f} s", "red")
+            say(f"  {self.done(event)}", "red")
         elif event.phase == "progress" and time.monotonic() - self._said.get(event.address, 0.0) > _SLOW:
             self._said[event.address] = time.monotonic()
-            say(f"  {event.address}: still {_DOING.get(event.action, event.action)}, {event.elapsed:.0f} s")
+            named, doing = self._planned.get(event.address) or event.address, _DOING.get(event.action, event.action)
+            say(f"  {named}: still {doing}, {event.elapsed:.0f} s")
 
 
-class LiveProgress:
+class LiveProgress(_Words):
     """A spinner for the step at hand and one for each resource that is being worked on."""
 
     def __init__(self, rich: RichProgress) -> None:
+        super().__init__()
         self._rich = rich
         self._step: TaskID | None = None
         self._resources: dict[str, TaskID] = {}
@@ -89,8 +122,7 @@ class LiveProgress:
     def on_resource(self, event: ResourceEvent) -> None:
         """Show what is being worked on; print what is done."""
         if event.phase == "start":
-            doing = _DOING.get(event.action, event.action)
-            self._resources[event.address] = self._rich.add_task(f"  {event.address}: {doing}", total=None)
+            self._resources[event.address] = self._rich.add_task(f"  {self.doing(event)}", total=None)
             return
         if event.phase == "progress":
             return
@@ -99,8 +131,7 @@ class LiveProgress:
             self._rich.remove_task(task)
         failed = event.phase == "errored"
         mark = styled("✗", "red", stream=sys.stderr) if failed else styled("✓", "green", stream=sys.stderr)
-        outcome = "failed" if failed else _DONE.get(event.action, event.action)
-        say(f"  {mark} {event.address}: {outcome} after {event.elapsed:.0f} s")
+        say(f"  {mark} {self.done(event, ticked=True)}")
 
 
 @contextmanager

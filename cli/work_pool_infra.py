@@ -30,6 +30,7 @@ from poolform.cli.work_pool_options import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from poolform.cli.progress import LiveProgress, PlainProgress
     from poolform.core.errors import AlreadyExists
     from poolform.core.pools.planning import Context
     from poolform.core.pools.proposal import Proposal
@@ -190,12 +191,13 @@ def deprovision(ctx: typer.Context, name: Name, *, yes: Yes = False) -> None:
         clear_abandoned(session.settings)
         say(f"The work pool {name} has no infrastructure.")
         return
-    with _steps(session) as (context, pause), propose_destroy(context, pool) as proposal:
-        with pause():
+    with _steps(session) as (context, display), propose_destroy(context, pool) as proposal:
+        with display.paused():
             show_proposal(proposal)
             proposal.require_passed()
             bare = not proposal.module.addresses
             confirm(f"Disconnect {name}?" if bare else f"Destroy the infrastructure of {name}?", yes=yes)
+        display.expect(_sentences(proposal))
         carry_out(context, proposal)
     done = f"The work pool {name} is disconnected." if bare else f"Infrastructure of {name} successfully destroyed."
     say(f"{done} Delete the pool: poolform work-pool delete {name}", "green")
@@ -210,7 +212,7 @@ def _show_plan(session: Session, source: Callable[[Context], Any], output: Forma
     from poolform.cli.proposal import show_proposal
     from poolform.core.pools.bundle import write_bundle
 
-    with _steps(session) as (context, pause), source(context) as proposal, pause():
+    with _steps(session) as (context, display), source(context) as proposal, display.paused():
         if output is Format.json:
             show_json(proposal_json(proposal))
         else:
@@ -228,14 +230,15 @@ def provision(session: Session, source: Callable[[Context], Any], *, yes: bool) 
     from poolform.cli.proposal import confirm, show_proposal
     from poolform.core.pools.applying import carry_out
 
-    with _steps(session) as (context, pause), source(context) as proposal:
-        with pause():
+    with _steps(session) as (context, display), source(context) as proposal:
+        with display.paused():
             show_proposal(proposal)
             proposal.require_passed()
             if proposal.is_empty and proposal.pool.state == "ready" and not _differs(session, proposal):
                 return proposal.pool  # type: ignore[no-any-return]
             if not proposal.is_empty:
                 confirm("Proceed with provisioning?", yes=yes)
+        display.expect(_sentences(proposal))
         pool = carry_out(context, proposal)
         made = "Infrastructure successfully provisioned: the" if proposal.module.addresses else "The"
         upgraded = f", upgraded {proposal.revisions} of {pool.type}" if proposal.revisions else ""
@@ -250,10 +253,15 @@ def _differs(session: Session, proposal: Proposal) -> bool:
 
 
 @contextmanager
-def _steps(session: Session) -> Iterator[tuple[Context, Callable[[], Any]]]:
-    """Yield the context of a pool's way, and a way to hold the live display still while a person reads."""
+def _steps(session: Session) -> Iterator[tuple[Context, PlainProgress | LiveProgress]]:
+    """Yield the context of a pool's way, and its display, which is held still while a person reads."""
     with session.working() as context:
-        yield context, context.progress.paused  # type: ignore[attr-defined]
+        yield context, context.progress  # type: ignore[misc] # core knows a listener, which this is
+
+
+def _sentences(proposal: Proposal) -> dict[str, str]:
+    """Return what is said of each resource that a proposal is about, by address."""
+    return {change.address: change.sentence(proposal.nouns) for change in proposal.plan.changes}
 
 
 def _proposed(context: Context, pool: WorkPool, *, purpose: Any = "provision") -> Any:
