@@ -128,7 +128,10 @@ def _answer(entrypoint: str, folder: str) -> dict[str, Json]:
         sentence, _, hint = str(refusal).partition(" Did you mean ")
         return {"error": _capitalised(sentence), "hint": f"Did you mean {hint}" if hint else None}
     except BaseException as exc:  # noqa: BLE001 - whatever their code does when it is imported
-        return {"error": f"Importing {entrypoint} failed: {_said(exc)}.", "hint": _where(exc)}
+        return {
+            "error": f"Importing {entrypoint} failed: {_said(exc)}.",
+            "hint": _package(entrypoint, exc) or _where(exc),
+        }
     try:
         return {**asdict(describe(target)), "files": _imported(Path(folder).resolve())}
     except Exception as exc:  # noqa: BLE001 - a signature that cannot be read, or a schema that cannot be made
@@ -151,6 +154,14 @@ def _imported(folder: Path) -> list[str]:
 def _said(error: BaseException) -> str:
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}".rstrip(": .")
+
+
+def _package(entrypoint: str, error: BaseException) -> str | None:
+    """Return how to name a file that imports its neighbours in a package, which a file by itself has none of."""
+    file, _, function = entrypoint.rpartition(":")
+    if not isinstance(error, ImportError) or "no known parent package" not in str(error) or "/" not in file:
+        return None
+    return f"Name it as a module of its package: {file.removesuffix('.py').replace('/', '.')}:{function}"
 
 
 def _where(error: BaseException) -> str | None:
