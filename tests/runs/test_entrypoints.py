@@ -103,7 +103,11 @@ def test_describing_needs_no_other_process_where_the_flow_is_at_hand():
             "Importing absent.py:run failed: ModuleNotFoundError: No module named 'nope'.",
             "absent.py line 1",
         ),
-        ("pkg/a.py:run", "Importing pkg/a.py:run failed: ImportError: ", "as a module of its package: pkg.a:run"),
+        (
+            "deep/inside.py:run",
+            "Importing deep/inside.py:run failed: ImportError: ",
+            "as a module of its package: deep.inside:run",
+        ),
         ("exits.py:run", "Importing exits.py:run failed: SystemExit: 3.", "exits.py line 1"),
         ("dies.py:run", "Importing dies.py:run ended Python with signal 11.", "last words"),
         ("leaves.py:run", "Importing leaves.py:run ended Python with code 4.", None),
@@ -114,7 +118,7 @@ def test_code_that_cannot_be_deployed_is_said_in_a_sentence(write, entrypoint, m
     write("def helper():\n    return 1 / 0\nhelper()", "broken.py")
     write("def run(:", "syntax.py")
     write("import nope", "absent.py")
-    write("from .b import run", "pkg/a.py")
+    write("from .b import run", "deep/inside.py")
     write("raise SystemExit(3)", "exits.py")
     write("import os; print('last words', flush=True); os.kill(os.getpid(), 11)", "dies.py")
     folder = write("import os; os._exit(4)", "leaves.py")
