@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 
 from poolform.core.pools.workspaces import clear_abandoned, temporary_workspace
 from poolform.core.settings import Settings
@@ -18,14 +19,21 @@ def test_who_clears_up_leaves_what_is_in_use_and_its_lock(tmp_path):
         while not done.is_set():
             clear_abandoned(settings)
 
-    clearing = threading.Thread(target=clear)
-    clearing.start()
-    for _ in range(200):
-        with temporary_workspace(settings, "ab12cd34") as workspace:
-            there = (workspace.path, workspace.path.with_suffix(".lock"))
-            missed += [path for path in there if not path.exists()]
+    def use():
+        for _ in range(150):
+            with temporary_workspace(settings, "ab12cd34") as workspace:
+                time.sleep(0.0005)
+                there = (workspace.path, workspace.path.with_suffix(".lock"))
+                missed.extend(path for path in there if not path.exists())
+
+    clearing, using = ([threading.Thread(target=act) for _ in range(3)] for act in (clear, use))
+    for thread in (*clearing, *using):
+        thread.start()
+    for thread in using:
+        thread.join()
     done.set()
-    clearing.join()
+    for thread in clearing:
+        thread.join()
     assert missed == []
     assert list((tmp_path / "tmp").iterdir()) == []
 
