@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import pytest
 from clouds.google import Fault
 from clouds.google.wire import BROKEN, REFUSED
+from dying import DYING as WAYS
 from matrix import Matrix
 
 from poolform.testing.standin import Cloud
@@ -28,11 +29,6 @@ VARIABLES = (
 )  # fmt: skip
 MOST_ROUNDS = 20
 KEY = "the launcher's key"
-WAYS = {
-    "refused": "the call is refused",
-    "refused after": "it is done, and answered with an error",
-    "killed": "power cut between the object and the state",
-}
 PEACE = "left in peace"
 _NAMES = ("service", "account_id", "role_id", "repository_id", "role", "name")
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import time
 from collections import Counter
 from dataclasses import dataclass, field
 
 import pytest
 from clouds.azure.wire import REFUSED
 from clouds.faults import Fault
+from dying import DYING, die_when_struck, trouble
 from matrix import Matrix
 from worlds import ENDS, WAYS, WENT_ON, World
 
 from poolform.provisioners.container_instance.group import group_name
-from poolform.testing.standin import fail, slow
 
 from .person import FLOWS, IMAGE, Person, kill_tree
 from .test_docs import PAGE
@@ -31,11 +30,6 @@ RESOURCES = {
     "azurerm_role_definition": 1,
 }  # fmt: skip
 SECRET = "the launcher's secret"
-DYING = {
-    "refused": "the call is refused",
-    "refused after": "it is done, and answered with an error",
-    "killed": "power cut between the object and the state",
-}
 DEATHS = Matrix((*RESOURCES, SECRET), DYING)
 # The calls at which workers are cut off, all of a flow's in one run.
 STEPS = {
@@ -71,12 +65,6 @@ def shape(azure, pool_id):
     return {type_: number for type_, number in found.items() if number}
 
 
-def trouble(way, type_):
-    if way == "killed":
-        return slow("create", type_, seconds=120, when="after", interruptible=True, times=RESOURCES[type_])
-    return fail("create", type_, when="after" if "after" in way else "before", times=RESOURCES[type_])
-
-
 def strike_secret(azure, way, process):
     kinds = {
         "refused": {"kind": "error", "error": REFUSED},
@@ -89,7 +77,7 @@ def strike_secret(azure, way, process):
 def attempt(azure, stand_ins, me, way, aimed):
     trial, command, started = Trial(), CREATE, []
     beginning = len(azure.cloud.calls("create"))
-    azure.cloud.inject(*(trouble(way, type_) for type_ in aimed if type_ != SECRET))
+    azure.cloud.inject(*(trouble(way, type_, RESOURCES[type_]) for type_ in aimed if type_ != SECRET))
     secret = strike_secret(azure, way, lambda: started[-1]) if SECRET in aimed else None
     for _ in range(MOST_ROUNDS):
         started.append(me.start(*command))
@@ -115,20 +103,6 @@ def attempt(azure, stand_ins, me, way, aimed):
     trial.told += me("work-pool", "deprovision", "p", "--yes", expect=None).stderr[-1500:]
     trial.left = shape(azure, pool_id)
     return trial
-
-
-def die_when_struck(process, cloud):
-    """Let everything that can be made at once be made, then cut the power."""
-    before, quiet = len(hits(cloud)), 0.0
-    while process.poll() is None:
-        time.sleep(0.1)
-        quiet = quiet + 0.1 if len(hits(cloud)) > before else 0.0
-        if quiet > 0.8:
-            kill_tree(process.pid)
-
-
-def hits(cloud):
-    return [call for call in cloud.calls("create") if call.fault]
 
 
 @pytest.fixture(scope="module", params=DYING)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from dataclasses import dataclass, field
 
 import pytest
+from dying import DYING, die_when_struck, struck, trouble
 from matrix import Matrix
-from people import kill_tree
 from worlds import ENDS, WAYS, WENT_ON, World
 
 from poolform.provisioners.kubernetes.manifest import job_name
-from poolform.testing.standin import fail, slow
 
 from .somebody import FLOWS, IMAGE, Person
 from .test_docs import PAGE
@@ -28,11 +26,6 @@ RESOURCES = {
     "kubernetes_resource_quota_v1": 1, "kubernetes_role_binding_v1": 1, "kubernetes_role_v1": 1,
     "kubernetes_service_account_v1": 2,
 }  # fmt: skip
-DYING = {
-    "refused": "the call is refused",
-    "refused after": "it is done, and answered with an error",
-    "killed": "power cut between the object and the state",
-}
 DEATHS = Matrix(RESOURCES, DYING)
 # The call at which a worker is cut off, and the flow that it runs.
 STEPS = {
@@ -60,15 +53,9 @@ class Trial:
     told: str = ""
 
 
-def trouble(way, type_):
-    if way == "killed":
-        return slow("create", type_, seconds=120, when="after", interruptible=True, times=RESOURCES[type_])
-    return fail("create", type_, when="after" if "after" in way else "before", times=RESOURCES[type_])
-
-
 def attempt(me, cloud, way, aimed):
     trial, command = Trial(), CREATE
-    cloud.inject(*(trouble(way, type_) for type_ in aimed))
+    cloud.inject(*(trouble(way, type_, RESOURCES[type_]) for type_ in aimed))
     for _ in range(MOST_ROUNDS):
         process = me.start(*command)
         if way == "killed":
@@ -85,21 +72,6 @@ def attempt(me, cloud, way, aimed):
     trial.told += me("work-pool", "deprovision", "p", "--yes", expect=None).stderr[-1500:]
     trial.left = cloud.counts()
     return trial
-
-
-def die_when_struck(process, cloud):
-    """Let everything that can be made at once be made, then cut the power."""
-    before, quiet = len(struck(cloud)), 0.0
-    while process.poll() is None:
-        time.sleep(0.1)
-        now = len(struck(cloud))
-        quiet = quiet + 0.1 if now > before else 0.0
-        if quiet > 0.8:
-            kill_tree(process.pid)
-
-
-def struck(cloud):
-    return [call for call in cloud.calls("create") if call.fault]
 
 
 @pytest.fixture(scope="module", params=DYING)
