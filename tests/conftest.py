@@ -37,8 +37,16 @@ LONGEST = (
     "cloud_run/test_crashes_provisioning",
     "container_instance/test_cli",
     "docker_pool/test_crashes",
+    "docs/test_tutorial",
+    "cloud_run/test_module",
     "kubernetes/test_cli",
     "docker_pool/test_cli",
+    "container_instance/test_module",
+    "dispatch/test_storm",
+    "kubernetes/test_module",
+    "tests/test_third_party",
+    "managed/test_cli",
+    "dispatch/test_recovery",
 )
 
 

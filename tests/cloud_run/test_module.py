@@ -34,6 +34,12 @@ class TestCloudRunPush(PoolTypeContract):
     examples = EXAMPLES
     shared = frozenset({"google_project_service"})
 
+    # Each of them, as people meet it: test_crashes_provisioning.py.
+    @pytest.mark.exhaustive
+    @pytest.mark.parametrize("when", ["before", "after"])
+    def test_an_apply_that_fails_anywhere_is_mended_by_the_next(self, cloud, start, when):
+        super().test_an_apply_that_fails_anywhere_is_mended_by_the_next(cloud, start, when)
+
     def test_the_plan_with_a_key_reads_like_a_tutorial(self, start):
         trial = start(self.example(2), pool_id="ab12cd34")
         told = [sentence.text for sentence in plan_sentences(trial.plan(), NOUNS)]

@@ -39,3 +39,9 @@ class TestModule(PoolTypeContract):
         "job_identity_ids": st.lists(st.just(IDENTITY), max_size=1),
         "launcher_principal_ids": st.lists(st.sampled_from(PEOPLE), max_size=2, unique=True),
     }
+
+    # Each of them, as people meet it: test_crashes.py.
+    @pytest.mark.exhaustive
+    @pytest.mark.parametrize("when", ["before", "after"])
+    def test_an_apply_that_fails_anywhere_is_mended_by_the_next(self, cloud, start, when):
+        super().test_an_apply_that_fails_anywhere_is_mended_by_the_next(cloud, start, when)

@@ -40,6 +40,12 @@ class TestKubernetes(PoolTypeContract):
         "labels": st.dictionaries(st.sampled_from(["team", "acme.test/cost"]), st.sampled_from(["", "data-1"])),
     }
 
+    # Each of them, as people meet it: test_crashes.py.
+    @pytest.mark.exhaustive
+    @pytest.mark.parametrize("when", ["before", "after"])
+    def test_an_apply_that_fails_anywhere_is_mended_by_the_next(self, cloud, start, when):
+        super().test_an_apply_that_fails_anywhere_is_mended_by_the_next(cloud, start, when)
+
 
 def module(**variables):
     return render(Kubernetes(), KubernetesVariables(**variables), pool_name="lab", pool_id="ab12cd34")
