@@ -135,7 +135,9 @@ def _listed(values: Sequence[str]) -> str:
 
 def _problem(error: Any, model: type[Variables], given: Mapping[str, Given]) -> str:
     if not error["loc"]:  # a validator of the whole model
-        return f"{in_words(error)[:1].upper()}{in_words(error)[1:]}."
+        text = in_words(error)
+        is_a_name = "_" in text.partition(" ")[0]  # a variable's, and no word to begin a sentence with
+        return f"{text if is_a_name else text[:1].upper() + text[1:]}."
     name, *rest = map(str, error["loc"])
     where = f" ({given[name].where})" if name in given else ""
     path = ".".join((name, *rest))

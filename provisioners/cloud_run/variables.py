@@ -61,7 +61,9 @@ class CloudRunVariables(Variables):
     """The inputs of the Cloud Run module. Existing things are used only where they are named here, never changed."""
 
     project: Project = Field(description="Id of the Google Cloud project that the pool lives in.")
-    region: Region = Field("us-central1", description="Region that jobs run in, and images are kept in.")
+    region: Region = Field(
+        "us-central1", description="Region that jobs run in, and images are kept in, such as europe-west1."
+    )
     credentials: CredentialKind = Field(
         "impersonate",
         description="How jobs are launched: impersonate (act as a service account made for this), key (a key of that "

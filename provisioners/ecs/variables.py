@@ -56,7 +56,7 @@ SecurityGroupId = Annotated[str, StringConstraints(pattern=r"^sg-[0-9a-f]{8,17}$
 class EcsVariables(Variables):
     """The inputs of the ECS module. Existing things are used only where they are named here, and never changed."""
 
-    region: Region = Field(description="AWS region that the pool runs in.")
+    region: Region = Field(description="AWS region that the pool runs in, such as eu-west-1.")
     credentials: CredentialKind = Field(
         "role",
         description="How jobs are launched: role (assume a role made for this), key (an access key of a user made for "
@@ -74,13 +74,15 @@ class EcsVariables(Variables):
         description="Whether jobs reach the internet themselves, or through a NAT gateway (costs by the hour).",
     )
     vpc_id: VpcId | None = Field(
-        None, description="An existing VPC to use; the pool makes its own where none is named."
+        None, description="An existing VPC to use, such as vpc-0a1b2c3d; the pool makes its own where none is named."
     )
-    subnet_ids: list[SubnetId] = Field(default_factory=list, description="Subnets of the existing VPC to run jobs in.")
+    subnet_ids: list[SubnetId] = Field(
+        default_factory=list, description="Subnets of the existing VPC to run jobs in, such as subnet-0a1b2c3d."
+    )
     security_group_ids: list[SecurityGroupId] = Field(
         default_factory=list,
-        description="Security groups of the existing VPC for jobs; the pool makes one that only lets traffic out, "
-        "where none is named.",
+        description="Security groups of the existing VPC for jobs, such as sg-0a1b2c3d; the pool makes one that only "
+        "lets traffic out, where none is named.",
     )
     assign_public_ip: bool | None = Field(
         None, description="Whether jobs get a public address; by default, exactly in the pool's own public subnets."
@@ -96,14 +98,16 @@ class EcsVariables(Variables):
         "aws", description="Whose key encrypts images, job output and job secrets: AWS's own, or one in KMS."
     )
     kms_key_arn: KeyArn | None = Field(
-        None, description="An existing key to use with encryption=kms; the pool makes one where none is named."
+        None,
+        description="The ARN of an existing key to use with encryption=kms; the pool makes one where none is named.",
     )
 
     permissions_boundary: PolicyArn | None = Field(
-        None, description="A policy that bounds every role and user that the pool makes."
+        None, description="The ARN of a policy that bounds every role and user that the pool makes."
     )
     task_policies: list[PolicyArn] = Field(
-        default_factory=list, description="Policies that say what running flows themselves may do in AWS."
+        default_factory=list,
+        description="Policies, by their ARNs, that say what running flows themselves may do in AWS.",
     )
     readable_secrets: list[SecretArn] = Field(
         default_factory=list,

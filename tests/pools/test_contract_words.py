@@ -149,17 +149,24 @@ def test_how_to_write_lists_and_maps_is_said_where_one_is_written_otherwise():
     assert variables.validate(Chosen(), written).tags == {"a": "b"}
 
 
-def test_a_validator_of_all_variables_says_its_sentence():
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("project and region do not agree", "Project and region do not agree."),
+        ("vpc_id and region do not agree", "vpc_id and region do not agree."),
+    ],
+)
+def test_a_validator_of_all_variables_says_its_sentence(said, told):
     class Agreeing(LabVariables):
         @model_validator(mode="after")
         def agree(self):
-            raise ValueError("project and region do not agree")
+            raise ValueError(said)
 
     pool_type = Lab()
     pool_type.variables = Agreeing
     with pytest.raises(InvalidValues) as refused:
         variables.validate(pool_type, {"project": variables.Given("p", "--set")})
-    assert refused.value.problems == ("Project and region do not agree.",)
+    assert refused.value.problems == (told,)
 
 
 def test_a_credential_is_waited_for_as_long_as_the_pool_type_says(monkeypatch):
