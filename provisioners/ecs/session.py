@@ -102,7 +102,7 @@ def sentences(doing: str) -> Iterator[None]:
     except BotoCoreError as exc:
         raise PoolformError(
             f"{doing} failed: {exc}",
-            hint="Check the network, AWS_PROFILE and the AWS credentials in the environment.",
+            hint="Check the network, the region, AWS_PROFILE and the AWS credentials in the environment.",
         ) from exc
 
 
