@@ -43,7 +43,9 @@ def start(
     ] = 0,
     lease: Annotated[
         float,
-        typer.Option("--lease", metavar="SECONDS", min=1, help="How long after its death others take its runs over."),
+        typer.Option(
+            "--lease", metavar="SECONDS", min=1, max=86_400, help="How long after its death others take its runs over."
+        ),
     ] = 15,
     health_port: Annotated[
         int | None,

@@ -201,7 +201,11 @@ def _checked(schedule: Schedule) -> Schedule:
     if schedule.kind == "cron":
         schedule = replace(schedule, expression=_MACROS.get(schedule.expression.lower(), schedule.expression))
     now = datetime.now(UTC).timestamp()
-    if next_after(schedule, now) is None:
+    try:
+        due = next_after(schedule, now)
+    except (ValueError, OverflowError) as exc:  # a calendar ends with the year 1, and with 9999
+        raise UsageError(f"The schedule {schedule.text} makes no sense: {exc}.") from None
+    if due is None:
         raise UsageError(
             f"The schedule {schedule.text} is never due again.",
             hint="Without DTSTART, a rule counts from midnight of 2020-01-01." if schedule.kind == "rrule" else None,

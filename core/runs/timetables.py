@@ -8,7 +8,7 @@ was paused is not made up for.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from heapq import merge
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -127,11 +127,13 @@ def refresh(tx: Transaction, deployment: Deployment) -> None:
 def moment(text: str, *, of: str) -> float:
     """Return the time that an ISO 8601 text means; without a zone, in this machine's. Raises UsageError, as `of`."""
     try:
-        return datetime.fromisoformat(text).timestamp()
+        found = datetime.fromisoformat(text).timestamp()
+        datetime.fromtimestamp(found + 86_400, UTC)  # whoever shows it, wherever they are, must be able to
     except (ValueError, OverflowError) as exc:
         raise UsageError(
             f"{of} is {text!r}, which is no time.", hint="Write it as 2026-11-26T09:00, or with its zone: …+01:00."
         ) from exc
+    return found
 
 
 @dataclass(frozen=True)

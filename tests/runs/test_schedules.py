@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from poolform.core.errors import UsageError
-from poolform.core.runs import moments, schedules
+from poolform.core.runs import moments, schedules, timetables
 from poolform.core.runs.schedules import Cron, Interval, RRule
 
 # Each night's change of clocks, with a time of day that it skips or repeats.
@@ -185,6 +185,8 @@ def test_the_latest_of_a_year_is_found_at_once(schedule):
     (lambda: RRule("FREQ=DAILY;COUNT=3"), "never due again"),
     (lambda: RRule("DTSTART:20269901T000000\nRRULE:FREQ=DAILY"), "20269901T000000 is no date and time"),
     (lambda: RRule("FREQ=DAILY;UNTIL=20200101T000000"), "never due again"),
+    (lambda: Interval(60, anchor_date="0001-01-01T00:00+14:00"), "makes no sense: year 0 is out of range"),
+    (lambda: timetables.moment("9999-12-31T23:59-14:00", of="--start-at"), "--start-at is '9999-12-31T23:59-14:00'"),
     (lambda: RRule("FREQ=DAILY;INTERVAL=0"), "INTERVAL that is not between 1 and 1,000,000"),
     (lambda: RRule("FREQ=DAILY;INTERVAL=99999999999"), "INTERVAL that is not between 1 and 1,000,000"),
     (lambda: Cron("0 0 * * *", timezone=5), "A time zone is a name such as Europe/Berlin, not 5."),
