@@ -32,7 +32,14 @@ def doctor(ctx: typer.Context, output: Output = Format.text) -> None:
         "credentials": lambda: _credentials(session),
         "work pools": lambda: _pools(session),
     }
-    results = [result for name, check in checks.items() for result in _checked(name, check)]
+    results: list[tuple[str, bool, str, str | None]] = []
+    for name, check in checks.items():
+        failed = {text: other for other, ok, text, _ in results if not ok}
+        for result in _checked(name, check):
+            same = failed.get(result[2])  # such as a database that cannot be reached, which much needs
+            results.append(
+                (name, False, f"Not tried, because of what is said of the {same}.", None) if same else result
+            )
     if output is Format.json:
         show_json([{"check": name, "ok": ok, "message": text, "hint": hint} for name, ok, text, hint in results])
     else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from poolform.core.errors import Interrupted, NothingToImport, TerraformError
@@ -231,7 +232,7 @@ class Terraform:
             self._data.environment(setup.environ),
             setup.inherit,
         )
-        ended = process.run(command, heard.line, self._interrupted)
+        ended = process.run(command, heard.line, partial(self._interrupted, verb))
         if ended.interrupted:
             raise Interrupted(f"Interrupted during terraform {verb}, which has stopped in good order.")
         if ended.code != 0 and must_succeed:
@@ -245,11 +246,15 @@ class Terraform:
             error.hint = self._setup.backend.hint  # what is about no resource and no line is about the state
         return error
 
-    def _interrupted(self, times: int) -> None:
-        if times == 1:
-            self._setup.listener.on_notice("Interrupted: waiting for Terraform to stop and save its state.")
+    def _interrupted(self, verb: str, times: int) -> None:
+        if verb != "apply":
+            said = ("Interrupted: waiting for Terraform to stop.", "Still waiting for Terraform to stop.")
         else:
-            self._setup.listener.on_notice("Still waiting: killing Terraform now would lose what it has just made.")
+            said = (
+                "Interrupted: waiting for Terraform to stop and save its state.",
+                "Still waiting: killing Terraform now would lose what it has just made.",
+            )
+        self._setup.listener.on_notice(said[0] if times == 1 else said[1])
 
 
 def _event(text: str) -> dict[str, Json] | None:

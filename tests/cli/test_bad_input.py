@@ -392,6 +392,9 @@ def test_the_doctor_says_what_to_do(run, home):
     assert sick.code == 1
     assert f"Make it private: chmod 700 {home}" in sick.out
     assert "TF_CLI_CONFIG_FILE is /no/such/file, which does not exist." in sick.out
+    lost = run("doctor", POOLFORM_DATABASE_URL="mysql://somewhere")
+    assert lost.out.count("which is neither SQLite nor PostgreSQL.") == 1, lost.out
+    assert lost.out.count("Not tried, because of what is said of the database.") == 2
 
 
 def test_unknown_nouns_and_verbs(run):
