@@ -21,6 +21,9 @@ PACKAGES = {
 }
 """What a job needs besides fsspec for each kind of URL."""
 
+SECRETS = ("private_key", "client_secret", "refresh_token")
+"""What is secret in a document that is given as a token."""
+
 
 def fetch(source: dict[str, Any], secret: dict[str, str], folder: str) -> str:
     """Copy what is at the source's URL into `folder`, an empty one, and return it: a folder, an archive or one file.
@@ -66,9 +69,12 @@ def unpack(file: str, folder: str) -> None:
         archive.extractall(folder, **options)  # noqa: S202  # it is code that is about to be run
 
 
-def said(error: Exception, secret: dict[str, str]) -> str:
+def said(error: Exception, secret: dict[str, Any]) -> str:
     """Return what an error says, on one line, without the secrets."""
     text = " ".join(str(error).split()) or type(error).__name__
     for value in secret.values():
-        text = text.replace(str(value), "***")
+        # Google's is a document with a key in it.
+        parts = [value.get(name) for name in SECRETS] if isinstance(value, dict) else [value]
+        for words in filter(None, (" ".join(str(part or "").split()) for part in parts)):
+            text = text.replace(words, "***")
     return text.rstrip(".") + "."

@@ -15,6 +15,7 @@ from clouds.git import git as run_git
 
 from poolform.core.runs import inline
 from poolform.core.runs.bootstrap import bootstrap_command
+from poolform.runtime import fetch_fsspec
 
 FLOW = """
 import os, subprocess, sys
@@ -290,3 +291,10 @@ def test_the_module_files_hold_no_other_names_of_ours():
     """Each way to fetch is on its own: the bootstrap carries one of them, with nothing else of the runtime in reach."""
     for path in Path(sys.modules["poolform"].__file__).parent.glob("runtime/fetch_*.py"):
         assert "poolform.runtime" not in path.read_text(encoding="utf-8")
+
+
+def test_what_a_file_system_says_is_told_without_secrets():
+    key = "-----BEGIN KEY-----\nMIIEv\nAIBAD\n-----END KEY-----\n"
+    secret = {"token": {"type": "service_account", "private_key": key}, "secret": "hunter2", "key": ""}
+    error = OSError(f"service_account with {key} and\nhunter2 is refused")
+    assert fetch_fsspec.said(error, secret) == "service_account with *** and *** is refused."
