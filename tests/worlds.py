@@ -96,7 +96,8 @@ class World:
 
     def busy(self) -> None:
         """Have the pool up, and a job running in it that no worker looks after."""
-        self.me("work-pool", "provision-infra", "p", "--yes")
+        if self.me.json("work-pool", "inspect", "p")["state"] != "ready":
+            self.me("work-pool", "provision-infra", "p", "--yes")
         self.start("sleeps")
         self.workers[-1].kill()
         self.workers[-1].communicate()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 import pytest
 import teams
 from clouds.aws.faults import Fault
@@ -23,57 +21,40 @@ def network(aws):
     return {"vpc": subnet["VpcId"], "subnet": subnet["SubnetId"]}
 
 
-def bucket(aws, kind, tmp_path):
+def bucket(aws, tmp_path):
     """What the command line says of a backend in a new bucket."""
-    name = f"{kind}-{tmp_path.name[-12:].replace('_', '-').lower()}"
+    name = f"states-{tmp_path.name[-12:].replace('_', '-').lower()}"
     aws.client("s3").create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
     settings = {"bucket": name, "key": "pools/p.tfstate", "region": REGION, "use_lockfile": "true",
                 "use_path_style": "true", "skip_requesting_account_id": "true", "encrypt": "true"}  # fmt: skip
     return ["--backend", "s3", *(word for pair in settings.items() for word in ("--backend-config", "=".join(pair)))]
 
 
-def machines(aws, cli_config, tmp_path):
-    for name in ("one", "other"):
-        (tmp_path / name).mkdir()
-        yield Person.at(tmp_path / name, aws.environment, cli_config, **teams.shared(tmp_path))
-
-
-def test_two_machines_share_a_pool(aws, network, cli_config, tmp_path):
+def test_two_machines_share_a_pool_and_take_turns(aws, network, cli_config, tmp_path):
     aws.tasks.images[IMAGE] = FLOWS
     before = aws.inventory()
-    one, other = machines(aws, cli_config, tmp_path)
+    own = teams.shared(tmp_path)
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+    one, other = (Person.at(tmp_path / name, aws.environment, cli_config, **own) for name in ("one", "other"))
     variables = [word.format(**network) for word in VARIABLES]
+    refused = []
+
+    def meanwhile(_):
+        """While the other is at it, and holds the lock that S3 keeps."""
+        refused.append(one("work-pool", "provision-infra", "p", "--yes", expect=None))
+
+    # First called when the pool is made; then for the change.
+    fault = aws.faults.add(Fault("logs:PutRetentionPolicy", "call-after", hook=meanwhile, skip=1))
     teams.share(
         one,
         other,
-        create=("--type", "ecs:push", *variables, *bucket(aws, "states", tmp_path)),
+        create=("--type", "ecs:push", *variables, *bucket(aws, tmp_path)),
         options=("--job-variable", f"image={IMAGE}"),
         change=(*variables, "--set", "log_retention_days=7"),
         secrets=[aws.environment["AWS_SECRET_ACCESS_KEY"]],
     )
     assert {kind: names for kind, names in aws.inventory().items() if names != before[kind]} == {}
-
-
-def test_a_second_machine_waits_for_the_first(aws, network, cli_config, tmp_path):
-    """The lock that S3 keeps itself tells who holds it."""
-    one, other = machines(aws, cli_config, tmp_path)
-    variables = [word.format(**network) for word in VARIABLES]
-    making, refused_too = threading.Event(), threading.Event()
-
-    def meanwhile(_):
-        making.set()
-        refused_too.wait(60)
-
-    aws.faults.add(Fault("ecr:CreateRepository", "call-after", hook=meanwhile))
-    create = ("work-pool", "create", "p", "--type", "ecs:push", "--provision-infra", "--yes", *variables)
-    first = one.start(*create, *bucket(aws, "locks", tmp_path))
-    while not making.wait(0.5):
-        if first.poll() is not None:
-            pytest.fail("".join(first.communicate()))
-    refused = other("work-pool", "provision-infra", "p", "--yes", expect=None)
-    refused_too.set()
-    first.communicate(timeout=120)
-    assert refused.returncode == 1
-    assert "lock" in refused.stderr.lower()
-    assert first.returncode == 0
-    one("work-pool", "deprovision", "p", "--yes")
+    assert fault.hits == 1
+    assert [done.returncode for done in refused] == [1]
+    assert "lock" in refused[0].stderr.lower()
