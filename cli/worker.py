@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -32,6 +32,9 @@ def start(
     ] = None,
     name: Annotated[str | None, typer.Option("--name", "-n", help="What the worker is called.")] = None,
     *,
+    limit: Annotated[
+        int | None, typer.Option("--limit", "-l", min=1, help="Most runs that it has in progress at a time.")
+    ] = None,
     drain: Annotated[
         float,
         typer.Option(
@@ -73,9 +76,8 @@ def start(
             only = pools.get(tx, pool)
     retention = session.settings.retention
     keep = durations.seconds(retention, of="POOLFORM_RETENTION") if retention else None
-    worker = make_worker(
-        session.store, session.plugins, session.blocks, Printing(), keep=keep, pool=only, name=name, lease=lease
-    )
+    options: dict[str, Any] = {"pool": only, "name": name, "lease": lease, "limit": limit}
+    worker = make_worker(session.store, session.plugins, session.blocks, Printing(), keep=keep, **options)
     with ExitStack() as stack:
         if health_port is not None:
             port = stack.enter_context(health.served(worker, health_host, health_port))

@@ -734,6 +734,27 @@ def test_a_worker_drains_on_request_and_tells_its_health(alone, deploy, backgrou
 
 
 @pytest.mark.slow
+def test_a_worker_has_no_more_runs_at_a_time_than_its_limit(alone, deploy, background, tmp_path):
+    trace = tmp_path / "trace"
+    deployment = deploy(
+        f"""
+        @flow
+        def f():
+            with open({str(trace)!r}, "a", buffering=1) as file:
+                print("begins", file=file)
+                time.sleep(0.3)
+                print("ends", file=file)
+        """
+    )
+    for _ in range(3):
+        alone("deployment", "run", deployment)
+    worker = background("worker", "start", "--limit", "1")
+    eventually(lambda: trace.exists() and trace.read_text().count("ends") == 3)
+    assert worker.stop() == 0
+    assert trace.read_text().split() == ["begins", "ends"] * 3
+
+
+@pytest.mark.slow
 def test_a_second_signal_ends_a_drain(alone, deploy, background):
     deployment = deploy("@flow\ndef f():\n    time.sleep(3)")
     worker = background("worker", "start", "--drain", "60")
