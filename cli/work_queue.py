@@ -31,7 +31,9 @@ def create(
     pool: Pool,
     *,
     priority: Priority = 1,
-    limit: Annotated[int | None, typer.Option("--limit", "-l", min=0, help="Most runs at a time.")] = None,
+    limit: Annotated[
+        int | None, typer.Option("--concurrency-limit", "--limit", "-l", min=0, help="Most runs at a time.")
+    ] = None,
 ) -> None:
     """Create a work queue in a pool."""
     from poolform.core.store import pools, queues

@@ -628,7 +628,7 @@ def test_queues_keep_their_limits_and_go_by_priority(alone, deploy, background, 
 
 @pytest.mark.slow
 def test_a_paused_queue_holds_its_runs_and_a_deleted_one_passes_them_on(alone, deploy, background):
-    assert alone("work-queue", "create", "side", "--pool", "here", "--limit", "0").code == 0
+    assert alone("work-queue", "create", "side", "--pool", "here", "--concurrency-limit", "0").code == 0
     taken = alone("work-queue", "create", "side", "--pool", "here")
     assert (taken.code, "side" in taken.err) == (2, True)
     deployment = deploy("@flow\ndef f():\n    print('ran')", "--queue", "side")
