@@ -38,7 +38,16 @@ _NOUNS: Mapping[str, str] = {
 }
 _SIGPIPE = 128 + 13
 """What a shell says of a program whose reader went away, which is no failure of the program's own."""
-_MACHINES_FAULT = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}
+_MACHINES_FAULT = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+    errno.EIO,
+    errno.EACCES,
+}
 
 
 class Root(TyperGroup):

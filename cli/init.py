@@ -19,7 +19,7 @@ def init(
     pool: Annotated[str, typer.Option("--pool", "-p", help="The work pool that its deployments are for.")] = "my-pool",
 ) -> None:
     """Write a poolform.yaml, with a deployment for each flow of this folder."""
-    from poolform.core.errors import AlreadyExists
+    from poolform.core.errors import AlreadyExists, PoolformError
     from poolform.core.pools.records import check_name
     from poolform.core.runs.project import NAMES
     from poolform.core.runs.starting import starting_point
@@ -33,5 +33,10 @@ def init(
         known = pools.find(tx, pool)
     file = Path(NAMES[0])
     text = starting_point(Path.cwd(), pool=pool, pool_type=known.type if known else "process")
-    file.write_text(text, encoding="utf-8")
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as exc:
+        raise PoolformError(
+            f"{file} cannot be written here: {exc.strerror or exc}.", hint="Go to a folder that you may write to."
+        ) from exc
     say(f"Wrote {file}. See what it would change, then do it: poolform apply")

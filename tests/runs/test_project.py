@@ -209,6 +209,13 @@ def test_a_prefect_yaml_is_taken_as_it_is(write, poolform, tmp_path):
     assert poolform("apply", "--plan").code == 0
 
 
+def test_init_says_where_it_cannot_write(poolform, tmp_path):
+    (tmp_path / "poolform.yaml").symlink_to(tmp_path / "nowhere" / "at-all")
+    refused = poolform("init")
+    said = "Error: poolform.yaml cannot be written here: No such file or directory.\nGo to a folder"
+    assert (refused.code, refused.err.startswith(said)) == (1, True), refused.err
+
+
 @pytest.mark.slow
 @needs_terraform
 def test_init_writes_a_file_that_applies(write, poolform, tmp_path):
