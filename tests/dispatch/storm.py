@@ -147,6 +147,7 @@ class Storm:
 
 def main(url, folder):
     platform = Notifying(Path(folder) / "jobs")
+    platform.threads = 4  # so that it is killed with several launches under way, too
     worker = Worker(open_store(url), lambda pool: platform, build_job, lease=LEASE)
     signal.signal(signal.SIGTERM, lambda *_: worker.stop())
     worker.run()
