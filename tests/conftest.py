@@ -85,7 +85,7 @@ def everything(request):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """Leave out what is exhaustive, unless asked; let what shares a module's things run in one process, longest first.
+    """Leave out what is exhaustive, unless asked; let what shares things run in one process, what takes longest first.
 
     xdist hands groups out in this order only with --no-loadscope-reorder: else those of the most tests come first.
     """
@@ -95,9 +95,11 @@ def pytest_collection_modifyitems(config, items):
             config.hook.pytest_deselected(items=left_out)
             items[:] = [item for item in items if item not in set(left_out)]
     for item in items:
-        definitions = [found[-1] for found in item._fixtureinfo.name2fixturedefs.values()]
-        if any(definition.scope in ("module", "class") for definition in definitions):
+        scopes = {name: found[-1].scope for name, found in item._fixtureinfo.name2fixturedefs.items()}
+        if {"module", "class"} & set(scopes.values()):
             item.add_marker(pytest.mark.xdist_group(_file(item)))
+        elif scopes.get("pool") == "session":  # each process would provision one
+            item.add_marker(pytest.mark.xdist_group(f"{item.path.parent.name}/pool"))
     items.sort(key=_place)
 
 
