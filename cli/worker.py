@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -136,10 +137,11 @@ def _until_stopped(worker: Worker, drain: float) -> int:
 
     It has a thread of its own, so that a signal handler never runs in the middle of its work.
     """
-    asked, hurried = threading.Event(), threading.Event()
+    # A handler may put there whatever it interrupts; one that sets an Event waits for ever for the lock of who waits.
+    heard: SimpleQueue[None] = SimpleQueue()
 
     def hear(_signum: int, _frame: object) -> None:
-        (hurried if asked.is_set() else asked).set()
+        heard.put(None)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, hear)
@@ -151,17 +153,18 @@ def _until_stopped(worker: Worker, drain: float) -> int:
         except BaseException as exc:  # noqa: BLE001 - raised again by whoever waits
             failures.append(exc)
         finally:
-            asked.set()
-            hurried.set()
+            heard.put(None)
+            heard.put(None)
 
     thread = threading.Thread(target=work, name="worker")
     thread.start()
-    asked.wait()
+    heard.get()
     if drain and thread.is_alive():
         worker.drain()
         if held := len(worker.status().held):
             say(f"Takes no more runs, and waits up to {drain:g} s for {counted(held, 'run')}. Ctrl-C stops it now.")
-        hurried.wait(drain)
+        with suppress(Empty):
+            heard.get(timeout=drain)
     left = len(worker.status().held)
     worker.stop()
     thread.join(_PATIENCE)

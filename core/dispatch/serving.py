@@ -13,6 +13,7 @@ import sys
 import threading
 from contextlib import suppress
 from dataclasses import replace
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from poolform.core.dispatch.tasks import Listener
@@ -95,7 +96,9 @@ class _Serving:
             queues=self._queues,
             limit=limit,
         )
-        self._stop = threading.Event()
+        self._stopping = False
+        # Where a signal's handler may put something whatever it interrupts; an Event's lock may be held by who waits.
+        self._heard: SimpleQueue[None] = SimpleQueue()
         self._failures: list[BaseException] = []
 
     def run(self) -> None:
@@ -108,7 +111,7 @@ class _Serving:
         before = {number: signal.signal(number, self._asked) for number in _SIGNALS} if main else {}
         try:
             thread.start()
-            self._stop.wait()
+            self._heard.get()
             if thread.is_alive():
                 self._begin_to_stop()
             thread.join()
@@ -167,14 +170,16 @@ class _Serving:
         except BaseException as exc:  # noqa: BLE001 - raised again by whoever waits
             self._failures.append(exc)
         finally:
-            self._stop.set()
+            self._stopping = True
+            self._heard.put(None)
 
     def _asked(self, _number: int, _frame: object) -> None:
-        if self._stop.is_set():
+        if self._stopping:
             self._worker.stop()
             for number in _SIGNALS:
                 signal.signal(number, signal.SIG_DFL)  # the next one does not wait for a platform that does not answer
-        self._stop.set()
+        self._stopping = True
+        self._heard.put(None)
 
     def _begin_to_stop(self) -> None:
         """Let nothing more be claimed; the change wakes the worker."""
@@ -184,7 +189,7 @@ class _Serving:
 
     def _done(self) -> bool:
         """Say whether it was asked to stop and nothing runs any more; cancel what does."""
-        if not self._stop.is_set():
+        if not self._stopping:
             return False
         with self._house.store.read() as tx:
             held = leases.held_by(tx, self._worker.id)

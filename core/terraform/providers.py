@@ -146,10 +146,10 @@ class DataFolder:
             self._marker.unlink(missing_ok=True)
             init()
             lock = self.workspace.read(LOCK_FILE) or ""
-            self.settings.folder("terraform", "locks")
-            self._known_lock.write_text(lock, encoding="utf-8")
+            # Whole or not at all, as the workspace's own: half a lock file would be in the way of every later init.
+            Workspace(self.settings.folder("terraform", "locks")).put(self._known_lock.name, lock)
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)  # no init makes it for reattached providers
-            self._marker.write_text(lock, encoding="utf-8")
+            Workspace(self.path).put(self._marker.name, lock)
 
     def verified_folder(self) -> Path | None:
         """Return a folder, in the workspace, in which no checksums are compared; None where there are none to compare.
