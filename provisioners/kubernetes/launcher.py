@@ -42,6 +42,7 @@ class KubernetesLauncher(Launcher):
         self._cluster, self._settings, self._clock = cluster, settings, clock
         self._namespace = str(settings["namespace"])
         self._pods: dict[str, tuple[str, str]] = {}
+        self._removed: dict[str, float] = {}
 
     def prepare(self, job: Job) -> Json:
         """Return the Job that Kubernetes will be asked for."""
@@ -83,9 +84,9 @@ class KubernetesLauncher(Launcher):
 
     def poll(self, handles: Sequence[str]) -> Mapping[str, JobStatus]:
         """Return the status of each job: one list of Jobs, one of pods. What is gone is left out."""
-        if not handles:
+        by_name = {_name(handle): handle for handle in handles if handle not in self._removed}
+        if not by_name:
             return {}
-        by_name = {_name(handle): handle for handle in handles}
         selector = self._selector(list(by_name))
         with _asking("asking for jobs"):
             jobs = {item["metadata"]["name"]: item for item in self._items("jobs", selector)}
@@ -136,6 +137,9 @@ class KubernetesLauncher(Launcher):
             # They go with the Job; but a launch that was cut off may have left some that nobody owns.
             self._cluster.delete(self._at("secrets", name))
         self._pods.pop(handle, None)
+        # It is listed until its pod is gone, too.
+        now = self._clock()
+        self._removed = {old: at for old, at in self._removed.items() if now - at < 3600} | {handle: now}
 
     def close(self) -> None:
         """Close connections to the cluster."""
