@@ -82,7 +82,7 @@ def test_an_unknown_queue_is_named_with_what_is_near(store, pool):
         queues.create(tx, pool.id, "urgent")
     with pytest.raises(NotFound, match="no work queue named urgnet") as caught:
         deploy(store, pool, replace(PLAN, queue="urgnet"))
-    assert caught.value.hint == "Did you mean urgent?"
+    assert caught.value.hint == "Did you mean urgent? Or make it: poolform work-queue create urgnet --pool here"
 
 
 def test_a_deployment_may_leave_parameters_to_its_runs(store, pool):
@@ -97,7 +97,9 @@ def test_a_run_takes_over_what_its_deployment_asks_for(store, pool):
     with store.write() as tx:
         run = deployments.submit(tx, pool, deployed, parameters={"limit": 1}, tags=("b",), name="mine")
     assert (run.name, run.tags, run.retries, run.timeout_seconds) == ("mine", ["a", "b"], 2, 5)
-    assert (run.parameters, run.state, run.deployment) == ({"limit": 1}, "scheduled", "etl/nightly")
+    assert (run.parameters, run.state, run.deployment) == (
+        {"city": "Bern", "limit": 1}, "scheduled", "etl/nightly",
+    )  # fmt: skip
 
 
 def test_a_flow_that_does_not_want_its_parameters_checked_gets_what_it_is_given(store, pool):

@@ -168,7 +168,7 @@ def test_queues(store):
         assert runs.get(tx, run.id).queue == "default"
         with pytest.raises(NotFound) as caught:
             queues.get(tx, pool.id, "defalt")
-    assert caught.value.hint == "Did you mean default?"
+    assert caught.value.hint == "Did you mean default? Or make it: poolform work-queue create defalt --pool lab"
 
 
 def test_a_deployment_keeps_its_id_and_its_pause(store):

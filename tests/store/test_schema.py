@@ -20,7 +20,11 @@ from poolform.core.store.sqlite import SqliteStore
 
 def bare(url):
     """A store on the database as it is, without bringing it up to date."""
-    return SqliteStore(Path(url.removeprefix("sqlite:///")), 5) if "sqlite" in url else PostgresqlStore(url, 5)
+    return (
+        SqliteStore(Path(url.removeprefix("sqlite:///")), 5)
+        if "sqlite" in url
+        else PostgresqlStore(url, "the database", 5)
+    )
 
 
 def differences(store):
