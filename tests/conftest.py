@@ -7,6 +7,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -51,6 +52,13 @@ LONGEST = (
 
 
 def pytest_configure(config):
+    """Set up what every test counts on, whichever way the run was started."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a shell's background, children would ignore Ctrl-C too
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    _find_a_terraform(config)
+
+
+def _find_a_terraform(config):
     """Put the embedded Terraform on PATH where there is no other, so that nothing is left untried on such a machine."""
     if shutil.which("terraform"):
         return
