@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _DONE = {"create": "created", "update": "changed", "delete": "destroyed", "read": "read", "import": "adopted"}
 _DOING = {"create": "creating", "update": "changing", "delete": "destroying", "read": "reading", "import": "adopting"}
+_BESIDE = 10
+"""Columns of a terminal that a spinner and a time of up to 9:59:59 take, with the gaps."""
 _SLOW = 10.0
 """Seconds after which a plain log says that a resource is still being worked on."""
 
@@ -142,9 +144,16 @@ def progress() -> Iterator[PlainProgress | LiveProgress]:
         return
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.table import Column
 
     console = Console(stderr=True)
-    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    # A long description is cut short; else it would push the other two off the line.
+    middle = Column(no_wrap=True, overflow="ellipsis", max_width=max(console.width - _BESIDE, 1))
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False, table_column=middle),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=console, transient=True, redirect_stdout=False) as rich:
         live = LiveProgress(rich)
         yield live

@@ -89,7 +89,10 @@ def test_a_yes_applies_and_shows_how_it_goes(terminal, poolform, home):
     person.sendline("y")
     code, said = person.ends()
     assert code == 0
-    assert re.search(r"✓ Create a process pool that keeps its jobs in .* \(0 s\)\n", said)
+    done = said.replace("\n", "")  # where the line is full, the terminal goes on in the next one
+    assert re.search(r"✓ Create a process pool that keeps its jobs in .*/jobs/\w+ \(0 s\)", done)
+    spun = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", person.before)
+    assert re.search(r"\S Applying {9,}\d:\d\d:\d\d", spun), "a long description keeps the others on the line"
     assert said.endswith("Infrastructure successfully provisioned: the work pool p is ready.\n")
     again = terminal("work-pool", "provision-infra", "p")
     assert again.ends() == (0, "Nothing to change: the infrastructure of p is as planned.\n")
