@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from poolform.core.runs.launchers import JobStatus, Launcher, LaunchRefused, LogPage, NoCapacity, Unavailable
+from poolform.core.runs.removed import Removed
 from poolform.provisioners.cloud_run import definition, logs, secrets, session
 from poolform.provisioners.cloud_run.reader import INTERVAL, Reader
 from poolform.provisioners.cloud_run.status import status_of
@@ -47,7 +48,7 @@ class CloudRunLauncher(Launcher):
         self._google, self._settings, self._clock, self._settle = google, settings, clock, settle
         self._parent = f"projects/{settings['project']}/locations/{settings['region']}"
         self._reader = Reader(google, settings, interval)
-        self._removed: dict[str, float] = {}
+        self._removed = Removed(clock)
 
     def prepare(self, job: Job) -> Json:
         """Return what CreateJob will be asked for `job`, and the names of the secrets that its values go to."""
@@ -125,7 +126,7 @@ class CloudRunLauncher(Launcher):
         """Delete the job, its execution, and its own secrets. Its output stays in Cloud Logging, for 30 days."""
         with _asking("removing a job"):
             remove_job(self._google, self._settings["project"], handle)
-        self._forget(handle)
+        self._removed.add(handle)
 
     def close(self) -> None:
         """Close connections to Google."""
@@ -183,10 +184,6 @@ class CloudRunLauncher(Launcher):
     def _has_ended(self, handle: str) -> bool:
         status = self.poll([handle]).get(handle)
         return status is None or status.state == "exited"
-
-    def _forget(self, handle: str) -> None:
-        now = self._clock()
-        self._removed = {old: at for old, at in self._removed.items() if now - at < 3600} | {handle: now}
 
 
 def remove_job(google: Google, project: str, handle: str, *, retry: Any = None) -> None:

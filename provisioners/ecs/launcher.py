@@ -17,6 +17,7 @@ from poolform.core.runs.launchers import (
     NoCapacity,
     Unavailable,
 )
+from poolform.core.runs.removed import Removed
 from poolform.provisioners.ecs import definition, session
 from poolform.provisioners.ecs.handle import Handle
 from poolform.provisioners.ecs.status import status_of
@@ -58,7 +59,7 @@ class EcsLauncher(Launcher):
         self._clients, self._settings, self._clock, self._settle = clients, settings, clock, settle
         self._definitions: dict[str, str] = {}
         self._containers: dict[str, list[dict[str, Any]]] = {}
-        self._removed: dict[str, float] = {}
+        self._removed = Removed(clock, self.remembers.total_seconds() * 2)
         self._defining = threading.Lock()
 
     def prepare(self, job: Job) -> Json:
@@ -158,7 +159,7 @@ class EcsLauncher(Launcher):
         ECS forgets the task itself within the hour, and its output stays in CloudWatch for as long as the log group
         keeps it.
         """
-        self._forget(handle)
+        self._removed.add(handle)
         job = Handle.parse(handle)
         family = job.definition.partition(":")[0]
         folder = definition.once_folder(self._settings["prefix"], family)
@@ -171,10 +172,6 @@ class EcsLauncher(Launcher):
     def close(self) -> None:
         """Close connections to AWS."""
         self._clients.close()
-
-    def _forget(self, handle: str) -> None:
-        now, longest = self._clock(), self.remembers.total_seconds() * 2
-        self._removed = {old: at for old, at in self._removed.items() if now - at < longest} | {handle: now}
 
     def _register(self, wanted: definition.Definition) -> str:
         """Return the ARN of a task definition, registered unless an earlier job or another worker did it."""

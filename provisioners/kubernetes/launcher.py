@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from poolform.core.runs.launchers import JobStatus, Launcher, LaunchRefused, LogPage, NoCapacity, Unavailable
+from poolform.core.runs.removed import Removed
 from poolform.provisioners.kubernetes import manifest
 from poolform.provisioners.kubernetes.logs import Cursor
 from poolform.provisioners.kubernetes.orphans import LABEL
@@ -42,7 +43,7 @@ class KubernetesLauncher(Launcher):
         self._cluster, self._settings, self._clock = cluster, settings, clock
         self._namespace = str(settings["namespace"])
         self._pods: dict[str, tuple[str, str]] = {}
-        self._removed: dict[str, float] = {}
+        self._removed = Removed(clock)  # they are listed until their pods are gone
 
     def prepare(self, job: Job) -> Json:
         """Return the Job that Kubernetes will be asked for."""
@@ -137,9 +138,7 @@ class KubernetesLauncher(Launcher):
             # They go with the Job; but a launch that was cut off may have left some that nobody owns.
             self._cluster.delete(self._at("secrets", name))
         self._pods.pop(handle, None)
-        # It is listed until its pod is gone, too.
-        now = self._clock()
-        self._removed = {old: at for old, at in self._removed.items() if now - at < 3600} | {handle: now}
+        self._removed.add(handle)
 
     def close(self) -> None:
         """Close connections to the cluster."""
