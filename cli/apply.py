@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from poolform.cli.session import Session
-from poolform.cli.view import Format, Output, counted, say, show_json, styled
+from poolform.cli.view import Format, Output, say, show_json, styled
+from poolform.core.errors import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,7 +11,8 @@ import typer
 
 from poolform.cli.completion import block_names
 from poolform.cli.session import Session
-from poolform.cli.view import Format, Output, can_ask, counted, fields, iso, say, show_json, table, when
+from poolform.cli.view import Format, Output, can_ask, fields, iso, say, show_json, table, when
+from poolform.core.errors import counted
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from poolform.cli.session import Session
-from poolform.cli.view import Format, Output, counted, folded, say, show, show_json, styled, terminal_width
-from poolform.core.errors import PoolformError
+from poolform.cli.view import Format, Output, folded, say, show, show_json, styled, terminal_width
+from poolform.core.errors import PoolformError, counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

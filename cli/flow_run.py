@@ -11,7 +11,8 @@ import typer
 from poolform.cli.completion import deployment_names, pool_names
 from poolform.cli.completion import runs as run_ids
 from poolform.cli.session import Session
-from poolform.cli.view import Format, Output, counted, fields, iso, say, show, show_json, show_line, table, when
+from poolform.cli.view import Format, Output, fields, iso, say, show, show_json, show_line, table, when
+from poolform.core.errors import counted
 
 if TYPE_CHECKING:
     from poolform.core.store.runs import FlowRun

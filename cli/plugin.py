@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from poolform.cli.session import Session
-from poolform.cli.view import Format, Output, counted, say, show, show_json, styled, table
+from poolform.cli.view import Format, Output, say, show, show_json, styled, table
+from poolform.core.errors import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

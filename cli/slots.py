@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from poolform.cli.view import Format, counted, iso, say, show_json, table, when
+from poolform.cli.view import Format, iso, say, show_json, table, when
+from poolform.core.errors import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

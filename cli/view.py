@@ -145,11 +145,6 @@ def iso(seconds: float | None) -> str | None:
     return None if seconds is None else datetime.fromtimestamp(seconds).astimezone().isoformat()
 
 
-def counted(number: int, noun: str) -> str:
-    """Return `1 block`, `2 blocks`."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 def terminal_width() -> int | None:
     """Return how many columns results have; None where they go to no terminal and are not to be folded."""
     if sys.stdout is None or not sys.stdout.isatty():

@@ -12,7 +12,8 @@ import typer
 
 from poolform.cli.completion import pool_names
 from poolform.cli.session import Session
-from poolform.cli.view import Format, Output, counted, iso, say, show_json, table, when
+from poolform.cli.view import Format, Output, iso, say, show_json, table, when
+from poolform.core.errors import counted
 
 if TYPE_CHECKING:
     from poolform.core.dispatch.worker import Worker

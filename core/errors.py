@@ -136,6 +136,11 @@ def in_words(error: Mapping[str, Any]) -> str:
     return message[:1].lower() + message[1:]
 
 
+def counted(number: int, noun: str) -> str:
+    """Return `1 block`, `2 blocks`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.5) -> str:
     """Return a hint that names what is closest to `name`, at least as close as `cutoff`, else all that is known."""
     names = sorted(known)

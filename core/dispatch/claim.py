@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from poolform.core.errors import counted
 from poolform.core.store import runs
 from poolform.core.store.rows import among, read
 from poolform.core.store.runs import FlowRun
@@ -190,7 +191,7 @@ def _hold(tx: Transaction, due: Sequence[FlowRun], worker_id: str, until: float)
 def _cancel_due(tx: Transaction, deployment: Row, now: float) -> list[str]:
     """Cancel what is due of a full deployment whose new runs are not to wait; a retry is not new."""
     limit = deployment["concurrency_limit"]
-    reason = f"its deployment's limit of {limit} run{'' if limit == 1 else 's'} was reached"
+    reason = f"its deployment's limit of {counted(limit, 'run')} was reached"
     rows = tx.execute(
         "UPDATE flow_runs SET state = 'cancelled', reason = :reason, ended_at = :now WHERE deployment_id = :deployment "
         "AND state = 'scheduled' AND scheduled_at <= :now AND attempt = 1 RETURNING id",

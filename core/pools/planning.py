@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from poolform.core.errors import Interrupted, NotReady, PluginError
+from poolform.core.errors import Interrupted, NotReady, PluginError, counted
 from poolform.core.pools import credentials, moving, preflight
 from poolform.core.pools.contract import FindsOrphans, Identity, Review
 from poolform.core.pools.lock import require_unlocked
@@ -169,11 +169,9 @@ def _effects(context: Context, pool: WorkPool) -> tuple[Sentence, ...]:
         users = [deployment.full_name for deployment in store_deployments.list_all(tx, pool_id=pool.id)]
     found = []
     if active:
-        found.append(Sentence("destroy", f"Stop {active} run{'s' if active > 1 else ''} in progress"))
+        found.append(Sentence("destroy", f"Stop {counted(active, 'run')} in progress"))
     if waiting:
-        found.append(
-            Sentence("destroy", f"Cancel {waiting} run{'s' if waiting > 1 else ''} that wait{'s' * (waiting == 1)}")
-        )
+        found.append(Sentence("destroy", f"Cancel {counted(waiting, 'run')} that wait{'s' * (waiting == 1)}"))
     if users:
         named = ", ".join(users[:3]) + (f" and {len(users) - 3} more" if len(users) > 3 else "")
         uses = "deployment that uses" if len(users) == 1 else "deployments that use"

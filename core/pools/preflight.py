@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from poolform.core.errors import PreflightFailed
+from poolform.core.errors import PreflightFailed, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -46,5 +46,5 @@ def _failing(missing: Sequence[Finding]) -> str:
     if permissions:
         parts.append(f"{permissions} permission{'s are' if permissions > 1 else ' is'} missing")
     if others:
-        parts.append(f"{others} check{'s' if others > 1 else ''} failed")
+        parts.append(f"{counted(others, 'check')} failed")
     return " and ".join(parts)

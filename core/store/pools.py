@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
-from poolform.core.errors import AlreadyExists, Busy, NotFound, NotReady, nearest
+from poolform.core.errors import AlreadyExists, Busy, NotFound, NotReady, counted, nearest
 from poolform.core.store.names import new_id, new_pool_id
 from poolform.core.store.rows import Record, assign, dump, encode, insert, only, read
 
@@ -203,7 +203,7 @@ def delete(tx: Transaction, pool_id: str, *, with_deployments: bool = False) -> 
     held = tx.execute(sql, {"pool": pool_id})[0]["n"]
     if held:
         raise NotReady(
-            f"Work pool {pool.name} has {held} run{'' if held == 1 else 's'} in progress.",
+            f"Work pool {pool.name} has {counted(held, 'run')} in progress.",
             hint=f"Wait for {'it or cancel it' if held == 1 else 'them or cancel them'}: "
             f"poolform flow-run ls --pool {pool.name}",
         )
@@ -215,7 +215,7 @@ def delete(tx: Transaction, pool_id: str, *, with_deployments: bool = False) -> 
     ]
     if deployed and not with_deployments:
         raise NotReady(
-            f"Work pool {pool.name} is used by {len(deployed)} deployment{'' if len(deployed) == 1 else 's'}: "
+            f"Work pool {pool.name} is used by {counted(len(deployed), 'deployment')}: "
             f"{', '.join(deployed[:5])}{', …' if len(deployed) > 5 else ''}.",
             hint=f"Deploy {'it' if len(deployed) == 1 else 'them'} to another pool first, or delete "
             f"{'it' if len(deployed) == 1 else 'them'} too: "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from poolform.core.errors import AlreadyExists, NotFound, NotReady, UsageError, nearest
+from poolform.core.errors import AlreadyExists, NotFound, NotReady, UsageError, counted, nearest
 from poolform.core.store.names import new_id
 from poolform.core.store.rows import Record, assign, only, read
 
@@ -108,7 +108,7 @@ def delete(tx: Transaction, queue: WorkQueue) -> None:
     used = tx.execute("SELECT count(*) AS n FROM deployments WHERE queue_id = :queue", {"queue": queue.id})[0]["n"]
     if used:
         raise NotReady(
-            f"Work queue {queue.name} is used by {used} deployment{'' if used == 1 else 's'}.",
+            f"Work queue {queue.name} is used by {counted(used, 'deployment')}.",
             hint=f"Deploy {'it' if used == 1 else 'them'} to another queue first.",
         )
     default = get(tx, queue.pool_id)
